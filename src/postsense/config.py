@@ -1,0 +1,228 @@
+"""Every setting, typed and described once. Precedence: default < preset < file < `--set key=value`."""
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from postsense.errors import ConfigError, nearest
+
+MetricName = Literal["accuracy", "macro_f1", "weighted_f1", "loss"]
+Pooling = Literal["mean", "max", "cls"]
+
+
+class Section(BaseModel):
+    """A group of settings: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class Columns(Section):
+    """The table's name for each of our columns; dots reach into nested columns (`splits.grouped`)."""
+
+    id: str = Field("id", description="unique name of the post; absent: the row number")
+    text: str = Field("text", description="words of the post")
+    image: str = Field("image", description="path of the picture, relative to the table")
+    label: str = Field("label", description="class of the post")
+    split: str = Field("split", description="train, val (also dev, validation) or test")
+    comments: str = Field("comments", description="list of readers' comments")
+    created_at: str = Field("created_at", description="when the post was written")
+
+
+class DataSettings(Section):
+    columns: Columns = Columns()
+    max_bad_fraction: float = Field(
+        0.05, ge=0, le=1, description="share of unusable rows above which a command refuses"
+    )
+    validation_fraction: float = Field(
+        0.1, gt=0, lt=0.5, description="share of train used as val when the table has no val"
+    )
+
+
+class TextEncoderSettings(Section):
+    name: str = Field("builtin", description="'builtin' (MiniLM), Hugging Face name or local folder")
+    pooling: Pooling = Field("mean", description="how token states become one vector")
+    layers: int | None = Field(None, ge=1, description="transformer layers kept; none: all")
+    max_length: int = Field(64, ge=4, description="tokens kept of a text, special tokens included")
+    normalize: Literal["raw", "tweet"] = Field(
+        "raw", description="'tweet': @USER, HTTPURL and :emoji_name:"
+    )
+    trainable: bool = Field(False, description="train the encoder; frozen ones are encoded once")
+
+
+class ImageEncoderSettings(Section):
+    name: str = Field(
+        "builtin", description="'builtin' (EfficientNet-Lite0), Hugging Face name or local folder"
+    )
+    pooling: Pooling = Field("mean", description="how picture regions become one vector")
+    layers: int | None = Field(None, ge=1, description="transformer layers kept; none: all")
+    trainable: bool = Field(False, description="train the encoder; frozen ones are encoded once")
+
+
+class EncoderSettings(Section):
+    text: TextEncoderSettings = TextEncoderSettings()
+    image: ImageEncoderSettings = ImageEncoderSettings()
+    allow_download: bool = Field(
+        False, description="let a Hugging Face name be fetched from the hub over the network"
+    )
+    cache: Path | None = Field(
+        None, description="folder of kept features; none: $POSTSENSE_CACHE or ~/.cache/postsense"
+    )
+    threads: int = Field(0, ge=0, description="CPU threads that encode; 0: all cores")
+
+
+class FusionSettings(Section):
+    name: Literal["concat", "cross_attention", "text_only", "image_only"] = Field(
+        "concat", description="how picture and words are joined"
+    )
+    hidden: int = Field(256, ge=1, description="width F of the fused vector")
+    input_dropout: float = Field(0.3, ge=0, lt=1, description="dropout on encoder outputs")
+    dropout: float = Field(0.5, ge=0, lt=1, description="dropout on the fused vector")
+
+
+class LossSettings(Section):
+    classification: float = Field(1.0, ge=0, description="weight of the cross-entropy on labels")
+    class_weights: Literal["none", "balanced"] = Field(
+        "none", description="'balanced': N / (K * posts of the class)"
+    )
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="mass moved to the other classes")
+
+
+class TrainingSettings(Section):
+    epochs: int = Field(30, ge=1, description="passes over train at most")
+    batch_size: int = Field(32, ge=1, description="posts a step (B)")
+    learning_rate: float = Field(1e-4, gt=0, description="peak rate of fusion and head")
+    encoder_learning_rate: float = Field(2e-5, gt=0, description="peak rate of trained encoders")
+    weight_decay: float = Field(0.01, ge=0, description="AdamW decay, not on biases and norms")
+    warmup_fraction: float = Field(0.1, ge=0, le=1, description="share of steps that warm up")
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    max_grad_norm: float = Field(1.0, gt=0, description="global norm above which gradients shrink")
+    select_by: MetricName = Field("loss", description="validation metric of the kept checkpoint")
+    patience: int = Field(5, ge=0, description="epochs without a better metric before stopping")
+    mixed_precision: Literal["auto", "no", "bf16"] = Field(
+        "auto", description="auto: bf16 on a GPU that has it"
+    )
+    device: Literal["auto", "cpu"] = "auto"
+    workers: int = Field(0, ge=0, description="processes that load batches; never changes a result")
+
+
+class Config(Section):
+    """All settings of a run."""
+
+    method: Literal["supervised"] = "supervised"
+    seed: int = Field(0, ge=0, description="start of every random choice")
+    data: DataSettings = DataSettings()
+    encoders: EncoderSettings = EncoderSettings()
+    fusion: FusionSettings = FusionSettings()
+    losses: LossSettings = LossSettings()
+    training: TrainingSettings = TrainingSettings()
+
+
+def load_config(
+    preset: str | None = None,
+    file: Path | None = None,
+    overrides: Iterable[str] = (),
+    values: Mapping[str, Any] | None = None,
+) -> Config:
+    """Merge the settings of a preset, a TOML file, `key=value` overrides and ready values.
+
+    Raises: ConfigError: listing every unknown key and bad value at once.
+    """
+    settings: dict[str, Any] = {}
+    if preset is not None:
+        _merge(settings, _read_preset(preset))
+    if file is not None:
+        _merge(settings, _read_toml(file))
+    for override in overrides:
+        _merge(settings, _parse_override(override))
+    for key, value in (values or {}).items():
+        _merge(settings, _nested(key, value))
+    return parse_config(settings)
+
+
+def parse_config(settings: Mapping[str, Any]) -> Config:
+    """Check a nested mapping of settings. Raises: ConfigError: listing every problem at once."""
+    try:
+        return Config.model_validate(settings)
+    except ValidationError as error:
+        raise _config_error(error) from None
+
+
+def preset_names() -> list[str]:
+    """The presets that ship with postsense."""
+    folder = resources.files("postsense.presets")
+    names = [item.name for item in folder.iterdir()]
+    return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
+
+
+def _read_preset(name: str) -> dict[str, Any]:
+    names = preset_names()
+    if name not in names:
+        raise ConfigError("--preset", "a preset's name", f"'{name}'", nearest(name, names))
+    text = resources.files("postsense.presets").joinpath(f"{name}.toml").read_text("utf-8")
+    return tomllib.loads(text)
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(file, "a TOML file", "no such file", "Check the path.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(file, "a TOML file in UTF-8", str(error), "Mend that line.") from None
+
+
+def _parse_override(override: str) -> dict[str, Any]:
+    key, separator, text = override.partition("=")
+    if not separator or not key.strip():
+        raise ConfigError(
+            "--set", "key=value", f"'{override}'", "Write for example training.epochs=5."
+        )
+    try:
+        value = tomllib.loads(f"value = {text.strip()}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()  # a bare word is a string
+    return _nested(key.strip(), value)
+
+
+def _nested(key: str, value: Any) -> dict[str, Any]:
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return dict(value)
+
+
+def _merge(settings: dict[str, Any], later: Mapping[str, Any]) -> None:
+    for key, value in later.items():
+        if isinstance(value, Mapping) and isinstance(settings.get(key), dict):
+            _merge(settings[key], value)
+        else:
+            settings[key] = dict(value) if isinstance(value, Mapping) else value
+
+
+def _config_error(error: ValidationError) -> ConfigError:
+    known = _keys(Config)
+    problems = []
+    for problem in error.errors():
+        key = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            problems.append(f"unknown '{key}' ({nearest(key, known).rstrip('.?')}?)")
+        else:
+            message = problem["msg"][0].lower() + problem["msg"][1:]
+            problems.append(f"{key} = {problem['input']!r} ({message})")
+    return ConfigError(
+        "config", "known settings in their range", "; ".join(sorted(problems)), "Mend these."
+    )
+
+
+def _keys(section: type[BaseModel], prefix: str = "") -> list[str]:
+    keys = []
+    for name, field in section.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            keys += _keys(inner, f"{prefix}{name}.")
+        else:
+            keys.append(prefix + name)
+    return keys

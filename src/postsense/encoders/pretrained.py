@@ -1,0 +1,149 @@
+"""Finding and loading pretrained checkpoints: built-in, local folder or Hugging Face name."""
+
+import hashlib
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+from torch import nn
+
+from postsense.errors import EncoderError
+
+BUILTIN = "builtin"
+PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model", "*.codes"]
+
+
+def checkpoint_folder(name: str, where: str, allow_download: bool) -> Path:
+    """The local folder of a checkpoint; the hub is asked only if allow_download.
+
+    Raises: EncoderError: no such folder, not in the local Hugging Face cache, no safetensors.
+    """
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        folder = _cached_snapshot(name, where, allow_download)
+    if not any(folder.glob("*.safetensors")) or not (folder / "config.json").is_file():
+        found = f"'{folder}' with {sorted(item.name for item in folder.iterdir())[:8]}"
+        raise EncoderError(
+            where,
+            "a checkpoint with config.json and *.safetensors",
+            found,
+            "Save it with model.save_pretrained(folder); pickled weights are never read.",
+        )
+    return folder.resolve()
+
+
+def _cached_snapshot(name: str, where: str, allow_download: bool) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        path = snapshot_download(
+            name, local_files_only=not allow_download, allow_patterns=PATTERNS
+        )
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError):
+        raise EncoderError(
+            where,
+            f"'{BUILTIN}', a local folder or a Hugging Face model in the local cache",
+            f"'{name}'",
+            "Check the name, or allow the download with --set encoders.allow_download=true.",
+        ) from None
+    return Path(path)
+
+
+def fingerprint_folder(folder: Path) -> str:
+    """A hash of everything in a checkpoint folder that decides what the encoder returns."""
+    digest = hashlib.blake2b(digest_size=16)
+    for file in sorted(folder.iterdir()):
+        if file.suffix in {".json", ".safetensors", ".txt", ".model", ".codes"}:
+            digest.update(file.name.encode())
+            with file.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Silence the loading report and progress bar of transformers while a checkpoint loads."""
+    from transformers.utils import logging as transformers_logging
+
+    verbosity = transformers_logging.get_verbosity()
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity(logging.ERROR)
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if bars:
+            transformers_logging.enable_progress_bar()
+
+
+def load_model(folder: Path, where: str) -> nn.Module:
+    """The checkpoint's bare model in float32 and eval mode. Raises: EncoderError: cannot load."""
+    import torch
+    from transformers import AutoModel
+
+    try:
+        with quiet_transformers():
+            model: nn.Module = AutoModel.from_pretrained(
+                folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
+            )
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise EncoderError(
+            where, "a checkpoint that transformers can load", f"'{folder}': {reason}"
+        ) from None
+    return model.eval()
+
+
+def keep_layers(model: nn.Module, layers: int | None, where: str) -> None:
+    """Cut the transformer layers after the first `layers` out of model, in place.
+
+    Raises: EncoderError: the model has no layer list, or fewer layers.
+    """
+    if layers is None:
+        return
+    found = _layer_list(model)
+    if found is None:
+        raise EncoderError(
+            where,
+            "a transformer with a list of layers",
+            f"'{type(model).__name__}' without one",
+            "Leave 'layers' unset for this encoder.",
+        )
+    parent, name, stack = found
+    if layers > len(stack):
+        raise EncoderError(where, f"layers <= {len(stack)}", str(layers))
+    setattr(parent, name, nn.ModuleList(list(stack)[:layers]))
+
+
+def _layer_list(model: nn.Module) -> tuple[nn.Module, str, nn.ModuleList] | None:
+    depth = getattr(getattr(model, "config", None), "num_hidden_layers", None)
+    for parent in model.modules():
+        for name, child in parent.named_children():
+            if isinstance(child, nn.ModuleList) and len(child) == depth:
+                return parent, name, child
+    return None
+
+
+def dual_part(model: nn.Module, part: str) -> nn.Module | None:
+    """The text or vision model of a dual model (CLIP, SigLIP, ...), None for other models.
+
+    part: "text_model" or "vision_model".
+    """
+    has_both = hasattr(model, "text_model") and hasattr(model, "vision_model")
+    return getattr(model, part) if has_both else None
+
+
+def wrong_modality(where: str, wanted: str, model: nn.Module) -> EncoderError:
+    """The error for, say, a text model named as picture encoder."""
+    return EncoderError(
+        where,
+        f"a model that reads {wanted}",
+        f"'{type(model).__name__}', which does not",
+        "Name another checkpoint, or swap encoders.text and encoders.image.",
+    )
+
+

@@ -1,0 +1,43 @@
+"""What can go wrong, as one line that says where, what was expected, what was found, what to do."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class PostsenseError(Exception):
+    """Anything a user can cause or mend; the command line prints it as one line and exits with 2."""
+
+    def __init__(self, where: object, expected: str, found: str, fix: str = "") -> None:
+        self.where, self.expected, self.found, self.fix = str(where), expected, found, fix
+        super().__init__(f"{where}: expected {expected}, found {found}." + (f" {fix}" if fix else ""))
+
+
+class ConfigError(PostsenseError):
+    """A setting is unknown, out of range or contradicts another."""
+
+
+class DataError(PostsenseError):
+    """A table, a column or too many of its rows cannot be used."""
+
+
+class PictureError(PostsenseError):
+    """One picture cannot be used; the row that names it is a bad row."""
+
+
+class EncoderError(PostsenseError):
+    """An encoder cannot be found, loaded or used as asked."""
+
+
+class ModelError(PostsenseError):
+    """A model folder is missing, damaged or from another version."""
+
+
+class RunError(PostsenseError):
+    """A run folder is missing, damaged or belongs to other settings."""
+
+
+def nearest(name: str, choices: Iterable[str]) -> str:
+    """The hint `(did you mean 'x'?)` for the choice closest to name, or the sorted choices."""
+    ordered = sorted(choices)
+    close = difflib.get_close_matches(name, ordered, n=1)
+    return f"Did you mean '{close[0]}'?" if close else f"Choose one of {ordered}."

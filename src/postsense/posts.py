@@ -1,0 +1,83 @@
+"""Posts: one table in memory, one row of it at a time."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, overload
+
+import numpy as np
+import pyarrow as pa
+
+SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("text", pa.string()),  # null: the post has no text
+        ("image", pa.string()),  # path of the picture; null: the post has no picture
+        ("label", pa.string()),
+        ("split", pa.string()),
+        ("comments", pa.list_(pa.string())),
+        ("created_at", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Post:
+    """A picture and a few words. Text and image may be None, though not both for a usable post."""
+
+    id: str
+    text: str | None = None
+    image: str | None = None
+    label: str | None = None
+    split: str | None = None
+    comments: tuple[str, ...] = ()
+    created_at: str | None = None
+
+
+class Posts(Sequence[Post]):
+    """An immutable sequence of posts over one Arrow table (about the bytes of its texts in memory).
+
+    `name` says where the posts came from, for messages.
+    """
+
+    def __init__(self, table: pa.Table, name: str) -> None:
+        self.table = table
+        self.name = name
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Post: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Posts": ...
+    def __getitem__(self, index: int | slice) -> "Post | Posts":
+        if isinstance(index, slice):
+            return self.take(np.arange(len(self))[index])
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        return _post({name: self.table[name][index].as_py() for name in SCHEMA.names})
+
+    def __iter__(self) -> Iterator[Post]:
+        for batch in self.table.to_batches(max_chunksize=4096):
+            yield from map(_post, batch.to_pylist())
+
+    def column(self, name: str) -> list[Any]:
+        """The values of one column as Python objects, None where missing."""
+        return list(self.table[name].to_pylist())
+
+    def take(self, rows: "np.ndarray | Sequence[int]") -> "Posts":
+        """The posts at these rows, in this order."""
+        return Posts(self.table.take(pa.array(np.asarray(rows, dtype=np.int64))), self.name)
+
+    def split(self, name: str) -> "Posts":
+        """The posts of one split: "train", "val", "test" or a name of the user's."""
+        rows = [row for row, split in enumerate(self.column("split")) if split == name]
+        return self.take(rows)
+
+    def labeled(self) -> "Posts":
+        """The posts that have a label."""
+        return self.take(np.flatnonzero(self.table["label"].is_valid().to_numpy()))
+
+
+def _post(row: dict[str, Any]) -> Post:
+    return Post(**{**row, "comments": tuple(row["comments"] or ())})
