@@ -11,7 +11,7 @@ from typing import Any
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it replaces `path`, on failure it is removed.
+    """Yield a temporary path beside `path`; it replaces `path` on success and goes on failure.
 
     The temporary name keeps the suffix, so that writers which look at it choose the right format.
     """
@@ -25,8 +25,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         yield temporary
         _sync(temporary)
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, target)
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(target)
         _sync(target.parent)
     finally:
         temporary.unlink(missing_ok=True)

@@ -1,4 +1,7 @@
-"""Every setting, typed and described once. Precedence: default < preset < file < `--set key=value`."""
+"""Every setting, typed and described once.
+
+Precedence: default < preset < file < `--set key=value`.
+"""
 
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -21,7 +24,7 @@ class Section(BaseModel):
 
 
 class Columns(Section):
-    """The table's name for each of our columns; dots reach into nested columns (`splits.grouped`)."""
+    """The table's name for each of our columns; dots reach into nested ones (`splits.grouped`)."""
 
     id: str = Field("id", description="unique name of the post; absent: the row number")
     text: str = Field("text", description="words of the post")
@@ -43,7 +46,9 @@ class DataSettings(Section):
 
 
 class TextEncoderSettings(Section):
-    name: str = Field("builtin", description="'builtin' (MiniLM), Hugging Face name or local folder")
+    name: str = Field(
+        "builtin", description="'builtin' (MiniLM), Hugging Face name or local folder"
+    )
     pooling: Pooling = Field("mean", description="how token states become one vector")
     layers: int | None = Field(None, ge=1, description="transformer layers kept; none: all")
     max_length: int = Field(64, ge=4, description="tokens kept of a text, special tokens included")

@@ -5,11 +5,13 @@ from collections.abc import Iterable
 
 
 class PostsenseError(Exception):
-    """Anything a user can cause or mend; the command line prints it as one line and exits with 2."""
+    """Anything a user can cause or mend; the command line prints it as one line, exit code 2."""
 
     def __init__(self, where: object, expected: str, found: str, fix: str = "") -> None:
         self.where, self.expected, self.found, self.fix = str(where), expected, found, fix
-        super().__init__(f"{where}: expected {expected}, found {found}." + (f" {fix}" if fix else ""))
+        super().__init__(
+            f"{where}: expected {expected}, found {found}." + (f" {fix}" if fix else "")
+        )
 
 
 class ConfigError(PostsenseError):

@@ -1,4 +1,4 @@
-"""The encoders that come with the installation: MiniLM-L6 for words, EfficientNet-Lite0 for pictures.
+"""The encoders that come with the installation: MiniLM-L6 and EfficientNet-Lite0.
 
 Source: Wang et al. 2020, MiniLM, and Reimers & Gurevych 2019, Sentence-BERT (all-MiniLM-L6-v2);
 Tan & Le 2019, EfficientNet (the Lite0 variant, ImageNet weights).
@@ -6,6 +6,7 @@ Tan & Le 2019, EfficientNet (the Lite0 variant, ImageNet weights).
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -45,7 +46,8 @@ class EfficientNetFeatures(nn.Module):
         self.network = network
 
     def forward(self, pixels: Tensor) -> Tensor:
-        features: Tensor = self.network.extract_features(pixels)
+        extract_features: Any = self.network.extract_features
+        features: Tensor = extract_features(pixels)
         return features
 
 

@@ -25,7 +25,9 @@ class Embeddings:
 
     def to(self, device: torch.device | str) -> "Embeddings":
         """The same embeddings on another device."""
-        tensors = {name: value.to(device) for name, value in vars(self).items() if value is not None}
+        tensors = {
+            name: value.to(device) for name, value in vars(self).items() if value is not None
+        }
         return replace(self, **tensors)
 
 

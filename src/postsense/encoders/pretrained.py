@@ -2,13 +2,16 @@
 
 import hashlib
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-
+import torch
 from torch import nn
 
+from postsense.config import EncoderSettings
+from postsense.encoders import builtin
 from postsense.errors import EncoderError
 
 BUILTIN = "builtin"
@@ -23,15 +26,40 @@ def checkpoint_folder(name: str, where: str, allow_download: bool) -> Path:
     folder = Path(name).expanduser()
     if not folder.is_dir():
         folder = _cached_snapshot(name, where, allow_download)
-    if not any(folder.glob("*.safetensors")) or not (folder / "config.json").is_file():
-        found = f"'{folder}' with {sorted(item.name for item in folder.iterdir())[:8]}"
-        raise EncoderError(
-            where,
-            "a checkpoint with config.json and *.safetensors",
-            found,
-            "Save it with model.save_pretrained(folder); pickled weights are never read.",
-        )
+    if not (folder / "config.json").is_file():
+        raise _no_checkpoint(folder, where)
     return folder.resolve()
+
+
+def _no_checkpoint(folder: Path, where: str) -> EncoderError:
+    return EncoderError(
+        where,
+        "a checkpoint with config.json and *.safetensors",
+        f"'{folder}' with {sorted(item.name for item in folder.iterdir())[:8]}",
+        "Save it with model.save_pretrained(folder); pickled weights are never read.",
+    )
+
+
+def text_checkpoint(settings: EncoderSettings) -> Path:
+    """The checkpoint folder that encoders.text names."""
+    if settings.text.name == BUILTIN:
+        return builtin.text_folder()
+    return checkpoint_folder(settings.text.name, "encoders.text.name", settings.allow_download)
+
+
+def image_checkpoint(settings: EncoderSettings) -> Path | None:
+    """The checkpoint folder that encoders.image names, None for the built-in encoder."""
+    if settings.image.name == BUILTIN:
+        return None
+    return checkpoint_folder(settings.image.name, "encoders.image.name", settings.allow_download)
+
+
+def cache_folder(settings: EncoderSettings) -> Path:
+    """Where features and exported encoders are kept."""
+    if settings.cache is not None:
+        return settings.cache.expanduser()
+    chosen = os.environ.get("POSTSENSE_CACHE")
+    return Path(chosen) if chosen else Path.home() / ".cache" / "postsense"
 
 
 def _cached_snapshot(name: str, where: str, allow_download: bool) -> Path:
@@ -39,9 +67,7 @@ def _cached_snapshot(name: str, where: str, allow_download: bool) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        path = snapshot_download(
-            name, local_files_only=not allow_download, allow_patterns=PATTERNS
-        )
+        path = snapshot_download(name, local_files_only=not allow_download, allow_patterns=PATTERNS)
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError):
         raise EncoderError(
             where,
@@ -71,31 +97,45 @@ def quiet_transformers() -> Iterator[None]:
     verbosity = transformers_logging.get_verbosity()
     bars = transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity(logging.ERROR)
-    transformers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
         transformers_logging.set_verbosity(verbosity)
         if bars:
-            transformers_logging.enable_progress_bar()
+            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
-def load_model(folder: Path, where: str) -> nn.Module:
-    """The checkpoint's bare model in float32 and eval mode. Raises: EncoderError: cannot load."""
-    import torch
-    from transformers import AutoModel
+def load_model(folder: Path, where: str, *, pretrained: bool = True) -> nn.Module:
+    """The checkpoint's bare model in float32 and eval mode; not pretrained: random weights.
 
+    Raises: EncoderError: transformers cannot load it, or it has no safetensors.
+    """
+    if pretrained and not any(folder.glob("*.safetensors")):
+        raise _no_checkpoint(folder, where)
     try:
         with quiet_transformers():
-            model: nn.Module = AutoModel.from_pretrained(
-                folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
-            )
+            return _load(folder, pretrained=pretrained).eval()
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise EncoderError(
             where, "a checkpoint that transformers can load", f"'{folder}': {reason}"
         ) from None
-    return model.eval()
+
+
+def _load(folder: Path, *, pretrained: bool) -> nn.Module:
+    from transformers import AutoConfig, AutoModel
+
+    if pretrained:
+        model: nn.Module = AutoModel.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
+        )
+        return model
+    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    empty: nn.Module = AutoModel.from_config(  # type: ignore[no-untyped-call]
+        config, dtype=torch.float32
+    )
+    return empty
 
 
 def keep_layers(model: nn.Module, layers: int | None, where: str) -> None:
@@ -145,5 +185,3 @@ def wrong_modality(where: str, wanted: str, model: nn.Module) -> EncoderError:
         f"'{type(model).__name__}', which does not",
         "Name another checkpoint, or swap encoders.text and encoders.image.",
     )
-
-

@@ -1,0 +1,138 @@
+"""Posts → batches of tensors: features of frozen encoders, ids and pixels for trained ones."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from postsense.data.images import (
+    PicturePolicy,
+    decode_picture,
+    normalize_pixels,
+    read_picture,
+)
+from postsense.encoders.embeddings import Embeddings
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class TokenIds:
+    """Texts for a trained encoder. ids: (B, T) int64; mask: (B, T) bool, all False: no text."""
+
+    ids: Tensor
+    mask: Tensor
+
+    def to(self, device: torch.device | str) -> "TokenIds":
+        """The same ids on another device."""
+        return TokenIds(self.ids.to(device), self.mask.to(device))
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """Pictures for a trained encoder. pixels: (B, 3, H, W); present: (B,) bool."""
+
+    pixels: Tensor
+    present: Tensor
+
+    def to(self, device: torch.device | str) -> "Pixels":
+        """The same pixels on another device."""
+        return Pixels(self.pixels.to(device), self.present.to(device))
+
+
+@dataclass(frozen=True)
+class PostBatch:
+    """B posts. A modality is None if the model does not read it. labels: (B,) int64 or None."""
+
+    text: Embeddings | TokenIds | None
+    image: Embeddings | Pixels | None
+    labels: Tensor | None = None
+
+    def to(self, device: torch.device | str) -> "PostBatch":
+        """The same batch on another device."""
+        moved = {name: value.to(device) for name, value in vars(self).items() if value is not None}
+        return replace(self, **moved)
+
+
+class TextInput(Protocol):
+    """A column of texts that makes batches; FeatureColumn and TokenColumn do."""
+
+    def batch(self, posts: Array) -> Embeddings | TokenIds: ...
+
+
+class ImageInput(Protocol):
+    """A column of pictures that makes batches; FeatureColumn and PixelColumn do."""
+
+    def batch(self, posts: Array) -> Embeddings | Pixels: ...
+
+
+class TokenColumn:
+    """Token ids of N texts, kept as one flat array; an empty text has none."""
+
+    def __init__(self, ids: Sequence[Sequence[int]], pad_id: int) -> None:
+        self.offsets = np.cumsum([0, *(len(row) for row in ids)])
+        self.flat = np.fromiter((token for row in ids for token in row), dtype=np.int32)
+        self.pad_id = pad_id
+
+    def batch(self, posts: Array) -> TokenIds:
+        """Ids padded to the longest text of the batch."""
+        rows = [self.flat[self.offsets[post] : self.offsets[post + 1]] for post in posts]
+        length = max(1, *(len(row) for row in rows))
+        ids = np.full((len(rows), length), self.pad_id, dtype=np.int64)
+        mask = np.zeros((len(rows), length), dtype=bool)
+        for number, row in enumerate(rows):
+            ids[number, : len(row)] = row
+            mask[number, : len(row)] = True
+        return TokenIds(torch.from_numpy(ids), torch.from_numpy(mask))
+
+
+class PixelColumn:
+    """Pictures of N posts, decoded when a batch asks for them; None where a post has none."""
+
+    def __init__(self, paths: Sequence[str | None], policy: PicturePolicy) -> None:
+        self.paths, self.policy = paths, policy
+
+    def batch(self, posts: Array) -> Pixels:
+        """Normalised pixels; zeros, marked absent, where a post has no picture."""
+        size = self.policy.crop_px
+        pixels = np.zeros((len(posts), 3, size, size), dtype=np.float32)
+        present = np.zeros(len(posts), dtype=bool)
+        for number, post in enumerate(posts):
+            path = self.paths[post]
+            if path is not None:
+                picture = decode_picture(read_picture(path), path, self.policy)
+                pixels[number], present[number] = normalize_pixels(picture, self.policy), True
+        return Pixels(torch.from_numpy(pixels), torch.from_numpy(present))
+
+
+class PostDataset(Dataset[PostBatch]):
+    """N posts that make batches: indexed with an array of positions, not with one position."""
+
+    def __init__(
+        self,
+        text: TextInput | None,
+        image: ImageInput | None,
+        rows: Array,
+        labels: Array | None = None,
+    ) -> None:
+        """rows: (N,) positions in the columns. labels: (N,) class numbers."""
+        self.text, self.image, self.rows, self.labels = text, image, rows, labels
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, posts: Array) -> PostBatch:
+        rows = self.rows[posts]
+        return PostBatch(
+            text=None if self.text is None else self.text.batch(rows),
+            image=None if self.image is None else self.image.batch(rows),
+            labels=None if self.labels is None else torch.from_numpy(self.labels[posts]),
+        )
+
+    def loader(self, batches: Sequence[Array], workers: int = 0) -> DataLoader[PostBatch]:
+        """Loads these batches in their order, with any number of worker processes."""
+        return DataLoader(self, sampler=batches, batch_size=None, num_workers=workers)

@@ -1,0 +1,132 @@
+"""One cell of a table → the value that our column of that name holds."""
+
+import datetime
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from postsense.data.sources import SPLIT_ALIASES
+
+_TWITTER_TIME: Final = "%a %b %d %H:%M:%S %z %Y"  # Wed Apr 17 18:57:37 +0000 2013
+
+
+class CellError(ValueError):
+    """A cell holds something that its column cannot."""
+
+    def __init__(self, expected: str, found: str) -> None:
+        self.expected, self.found = expected, found
+        super().__init__(f"expected {expected}, found {found}")
+
+
+def cell_converters(folder: Path) -> Mapping[str, Callable[[Any], Any]]:
+    """For each of our columns, the function from a cell to our value (null: None).
+
+    Args:
+        folder: where relative picture paths start.
+    The functions raise CellError.
+    """
+    return {
+        "id": _name,
+        "text": _text,
+        "image": lambda value: _picture_path(value, folder),
+        "label": _name,
+        "split": _split,
+        "comments": _comments,
+        "created_at": _time,
+    }
+
+
+def _text(value: Any) -> str | None:
+    """The words as they are; blank ones are null."""
+    text = _string(value)
+    return None if text is None or not text or text.isspace() else text
+
+
+def _name(value: Any) -> str | None:
+    text = _string(value)
+    return text.strip() or None if text is not None else None
+
+
+def _split(value: Any) -> str | None:
+    name = _name(value)
+    return SPLIT_ALIASES.get(name.lower(), name) if name is not None else None
+
+
+def _picture_path(value: Any, folder: Path) -> str | None:
+    if isinstance(value, Mapping | bytes):
+        found = "the picture itself" if isinstance(value, bytes) else "a nested value"
+        raise CellError("the path of a picture file", found)
+    name = _name(str(value) if isinstance(value, Path) else value)
+    if name is None or "://" in name:
+        return name  # a link stays readable, and is later reported as a missing picture
+    return str(folder / name)
+
+
+def _comments(value: Any) -> list[str] | None:
+    """The comments of a list or of a list written as JSON, without the blank ones."""
+    if _is_missing(value):
+        return None
+    if isinstance(value, str):
+        if not value.strip():
+            return None
+        value = _parse_list(value)
+    if isinstance(value, np.ndarray | tuple):
+        value = list(value)
+    if not isinstance(value, list):
+        raise CellError("a list of comments", f"a value of type '{type(value).__name__}'")
+    texts = (_text(item) for item in value)
+    return [text for text in texts if text is not None]
+
+
+def _parse_list(value: str) -> Any:
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        found = f"'{value[:30]}'" if len(value) <= 30 else f"'{value[:30]}...'"
+        raise CellError("a list of comments, written as JSON", found) from None
+
+
+def _time(value: Any) -> str | None:
+    """ISO 8601 of a timestamp, of Unix seconds or of Twitter's form; other strings are kept."""
+    if isinstance(value, datetime.date):  # datetime and pandas.Timestamp too
+        return value.isoformat()
+    if isinstance(value, np.datetime64):
+        return None if np.isnat(value) else str(value)
+    if isinstance(value, int | float | np.number) and not _is_missing(value):
+        return _unix_time(float(value))
+    name = _name(value)
+    if name is None or not name[0].isalpha():
+        return name
+    try:
+        return datetime.datetime.strptime(name, _TWITTER_TIME).isoformat()
+    except ValueError:
+        return name
+
+
+def _unix_time(seconds: float) -> str:
+    try:
+        return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat()
+    except (ValueError, OverflowError, OSError):
+        raise CellError("a time as text or in Unix seconds", f"{seconds:g}") from None
+
+
+def _string(value: Any) -> str | None:
+    """A scalar as text; an integral float is written as the integer it was before NaN joined it."""
+    if isinstance(value, str):
+        return value
+    if _is_missing(value):
+        return None
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, bool | int | float | str):
+        return str(value)
+    raise CellError("text or a number", f"a value of type '{type(value).__name__}'")
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float | np.floating) and bool(np.isnan(value)))

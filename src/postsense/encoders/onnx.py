@@ -1,0 +1,84 @@
+"""Frozen encoders on the CPU: a torch module → an ONNX Runtime session kept on disk."""
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+from torch import Tensor, nn
+
+from postsense.atomic import replacing
+
+logger = logging.getLogger(__name__)
+Array = np.ndarray[Any, Any]
+
+
+def open_session(path: Path) -> onnxruntime.InferenceSession:
+    """A session that runs in the calling thread; several threads may share it.
+
+    One thread an input, rather than several threads an operator, makes what a post gets
+    independent of the batch it sits in: the products are then always summed in the same order.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(
+        os.fspath(path), options, providers=["CPUExecutionProvider"]
+    )
+
+
+def export_session(
+    module: nn.Module,
+    example: Sequence[Tensor],
+    dynamic: Sequence[dict[int, str]],
+    path: Path,
+) -> onnxruntime.InferenceSession:
+    """Export module to path unless a sound file is there, and open it.
+
+    example: inputs of batch size 2 or more. dynamic: for each input the axes that vary, by name.
+    """
+    if path.is_file():
+        try:
+            return open_session(path)
+        except Exception as error:  # onnxruntime raises its own, unrelated exception types
+            logger.warning("exporting %s again, since it cannot be opened: %s", path.name, error)
+    with replacing(path) as temporary, _quiet_export():
+        torch.onnx.export(
+            module.eval(),
+            tuple(example),
+            os.fspath(temporary),
+            dynamo=True,
+            dynamic_shapes=tuple(dynamic),
+            input_names=[f"input_{i}" for i in range(len(example))],
+            external_data=False,
+            verbose=False,
+        )
+    return open_session(path)
+
+
+def run_session(session: onnxruntime.InferenceSession, inputs: Sequence[Array]) -> list[Array]:
+    """The session's outputs for these inputs, in order."""
+    names = [node.name for node in session.get_inputs()]
+    outputs: list[Array] = session.run(None, dict(zip(names, inputs, strict=True)))
+    return outputs
+
+
+@contextmanager
+def _quiet_export() -> Iterator[None]:
+    """The exporter reports on operators of packages that are not installed; nobody needs that."""
+    exporter = logging.getLogger("torch.onnx")
+    level = exporter.level
+    exporter.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        exporter.setLevel(level)

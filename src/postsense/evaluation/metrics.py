@@ -1,0 +1,76 @@
+"""True and predicted classes → accuracy, precision, recall, F1 and the confusion matrix."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy.special import log_softmax
+from sklearn.metrics import (
+    accuracy_score,
+    confusion_matrix,
+    precision_recall_fscore_support,
+)
+
+Array = np.ndarray[Any, Any]
+
+HEADLINE = ("accuracy", "macro_f1", "weighted_f1")
+HIGHER_IS_BETTER = {"accuracy": True, "macro_f1": True, "weighted_f1": True, "loss": False}
+
+
+def classification_metrics(
+    labels: Array, predicted: Array, classes: Sequence[str]
+) -> dict[str, Any]:
+    """Every metric we report, JSON-ready.
+
+    Macro averages are over the classes that occur among labels or predictions, as scikit-learn
+    does. With two classes, `binary` is about the last class in sorted order ("sarcastic" of
+    "non-sarcastic" and "sarcastic").
+
+    Args:
+        labels, predicted: (N,) int class numbers; N >= 1.
+        classes: names of the K classes.
+    Returns: accuracy, {macro,weighted}_{precision,recall,f1} in [0, 1], higher is better; `binary`
+        for K = 2; `per_class` by name; `confusion` (K, K), rows are true classes; `posts` = N.
+    """
+    report: dict[str, Any] = {"posts": len(labels)}
+    report["accuracy"] = float(accuracy_score(labels, predicted))
+    for average in ("macro", "weighted"):
+        scores = _precision_recall_f1(labels, predicted, average=average)
+        report |= {f"{average}_{name}": value for name, value in scores.items()}
+    if len(classes) == 2:
+        scores = _precision_recall_f1(labels, predicted, average="binary", pos_label=1)
+        report["binary"] = {"positive_class": classes[1], **scores}
+    report["per_class"] = _per_class(labels, predicted, classes)
+    numbers = list(range(len(classes)))
+    report["classes"] = list(classes)
+    report["confusion"] = confusion_matrix(labels, predicted, labels=numbers).tolist()
+    return report
+
+
+def headline_metric(name: str, logits: Array, labels: Array) -> float:
+    """One number of logits (N, K) against labels (N,): "accuracy", "macro_f1", ... or "loss"."""
+    if name == "loss":
+        return float(-log_softmax(logits, axis=1)[np.arange(len(labels)), labels].mean())
+    predicted = logits.argmax(axis=1)
+    if name == "accuracy":
+        return float(accuracy_score(labels, predicted))
+    return _precision_recall_f1(labels, predicted, average=name.removesuffix("_f1"))["f1"]
+
+
+def _precision_recall_f1(labels: Array, predicted: Array, **options: Any) -> dict[str, float]:
+    scores = precision_recall_fscore_support(labels, predicted, zero_division=0, **options)
+    return dict(zip(("precision", "recall", "f1"), map(float, scores[:3]), strict=True))
+
+
+def _per_class(labels: Array, predicted: Array, classes: Sequence[str]) -> dict[str, Any]:
+    columns = precision_recall_fscore_support(
+        labels, predicted, labels=range(len(classes)), average=None, zero_division=0
+    )
+    names = ("precision", "recall", "f1", "posts")
+    return {
+        name: {
+            key: int(value) if key == "posts" else float(value)
+            for key, value in zip(names, row, strict=True)
+        }
+        for name, row in zip(classes, zip(*columns, strict=True), strict=True)
+    }

@@ -1,0 +1,47 @@
+"""Cross-attention fusion: every word looks for the picture regions that concern it."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from postsense.encoders.embeddings import Embeddings, Pooling, pool
+
+
+class CrossAttention(nn.Module):
+    """Text tokens attend picture regions; the attended regions join the text's vector.
+
+    Source: Sanchez Villegas et al. 2024, arXiv 2309.07794, the Att models.
+        A = softmax(Q K^T / sqrt(F)) V, Q from text tokens, K and V from picture regions
+        x = ReLU(W [text; A_pooled] + b)
+    Deviation: the attended tokens are pooled as the text is (their code: the class token's row,
+    which is pooling 'cls'), since sentence encoders such as MiniLM are trained for their mean;
+    Q, K and V have the width F of the fused vector, theirs the width of a token.
+    """
+
+    def __init__(
+        self, text_dim: int, image_dim: int, hidden: int, input_dropout: float, pooling: Pooling
+    ) -> None:
+        super().__init__()
+        self.pooling: Pooling = pooling
+        self.dropout = nn.Dropout(input_dropout)
+        self.query = nn.Linear(text_dim, hidden)
+        self.key = nn.Linear(image_dim, hidden)
+        self.value = nn.Linear(image_dim, hidden)
+        self.project = nn.Linear(text_dim + hidden, hidden)
+
+    def forward(self, text: Embeddings, image: Embeddings) -> Tensor:
+        """Embeddings with tokens and masks → fused (B, F)."""
+        words, regions = text.tokens, image.tokens
+        assert words is not None and regions is not None
+        assert text.mask is not None and image.mask is not None
+        words, regions = self.dropout(words), self.dropout(regions)
+        attended = F.scaled_dot_product_attention(  # (B, T, F)
+            self.query(words),
+            self.key(regions),
+            self.value(regions),
+            attn_mask=image.mask[:, None, :],
+        )
+        seen = pool(attended, text.mask, self.pooling)  # (B, F)
+        joined = torch.cat([self.dropout(text.pooled), seen], dim=1)
+        fused: Tensor = torch.relu(self.project(joined))
+        return fused

@@ -1,0 +1,180 @@
+"""A classifier on disk: safetensors, JSON and, for trained encoders, their tokenizer files.
+
+model.json          format, version, classes, widths, settings, checksums
+weights.safetensors everything that was trained, and the feature statistics
+text_encoder/       config and tokenizer of a trained encoder that is not built in
+image_encoder/      config and picture policy, likewise
+"""
+
+import hashlib
+import json
+import shutil
+import uuid
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from postsense import __version__
+from postsense.atomic import replacing, write_json
+from postsense.build import build_model, load_encoders
+from postsense.classifier import Classifier
+from postsense.config import Config, EncoderSettings, parse_config
+from postsense.encoders.frozen import FrozenImageEncoder, FrozenTextEncoder
+from postsense.encoders.pretrained import BUILTIN, image_checkpoint, text_checkpoint
+from postsense.errors import ConfigError, ModelError
+from postsense.inputs import pick_device, reads_image, reads_text
+from postsense.model import Branch
+from postsense.training.checkpoint import save_tensors
+
+FORMAT = 1
+WEIGHTS = "weights.safetensors"
+_ANEW = "Train again, or copy the folder again from its source."
+
+
+def save_model(classifier: Classifier, folder: Path) -> None:
+    """Write the classifier to folder, which appears whole or not at all."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    building = folder.parent / f".{folder.name}.{uuid.uuid4().hex}"
+    building.mkdir()
+    try:
+        save_tensors(building / WEIGHTS, classifier.model.state_dict())
+        settings = classifier.config.encoders
+        if _trains(classifier.model.text) and settings.text.name != BUILTIN:
+            _copy_texts(text_checkpoint(settings), building / "text_encoder")
+        if _trains(classifier.model.image) and settings.image.name != BUILTIN:
+            _copy_texts(image_checkpoint(settings), building / "image_encoder")
+        write_json(building / "model.json", _description(classifier, building))
+        if folder.exists():
+            shutil.rmtree(folder)
+        building.rename(folder)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def load_model(folder: Path) -> Classifier:
+    """The classifier in folder; never asks the network.
+
+    Raises: ModelError: missing, damaged, of another format, or its frozen encoder has changed.
+    """
+    description = _read_description(folder)
+    config = _config(folder, description)
+    _verify_weights(folder, description["weights_sha256"])
+    encoders = load_encoders(
+        config, description["text_dim"], description["image_dim"], pretrained=False
+    )
+    classes = tuple(description["classes"])
+    model = build_model(config, encoders, len(classes))
+    try:
+        model.load_state_dict(load_file(folder / WEIGHTS))
+    except (SafetensorError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(folder / WEIGHTS, "weights of this model", reason, _ANEW) from None
+    _verify_frozen(folder, config, description["frozen"])
+    return Classifier(config, classes, model.eval())
+
+
+def _description(classifier: Classifier, folder: Path) -> dict[str, Any]:
+    model = classifier.model
+    return {
+        "format": FORMAT,
+        "postsense": __version__,
+        "classes": list(classifier.classes),
+        "text_dim": None if model.text is None else model.text.dim,
+        "image_dim": None if model.image is None else model.image.dim,
+        "frozen": _frozen_keys(classifier.config),
+        "weights_sha256": _sha256(folder / WEIGHTS),
+        "config": classifier.config.model_dump(mode="json"),
+    }
+
+
+def _read_description(folder: Path) -> dict[str, Any]:
+    file = folder / "model.json"
+    try:
+        description = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(
+            folder, "a model folder", "no model.json in it", "Check the path."
+        ) from None
+    except (OSError, ValueError) as error:
+        raise ModelError(file, "JSON in UTF-8", str(error), _ANEW) from None
+    needed = {"format", "classes", "text_dim", "image_dim", "frozen", "weights_sha256", "config"}
+    missing = sorted(needed - set(description)) if isinstance(description, dict) else sorted(needed)
+    if missing:
+        raise ModelError(file, f"the keys {sorted(needed)}", f"no {missing}", _ANEW)
+    if description["format"] != FORMAT:
+        raise ModelError(
+            file,
+            f"format {FORMAT}",
+            f"format {description['format']}",
+            f"Use the postsense that wrote it ({description.get('postsense')}), or train again.",
+        )
+    return dict(description)
+
+
+def _config(folder: Path, description: dict[str, Any]) -> Config:
+    try:
+        config = parse_config(description["config"])
+    except ConfigError as error:
+        raise ModelError(
+            folder / "model.json", "settings of this version", error.found, _ANEW
+        ) from None
+    return config.model_copy(update={"encoders": _own_encoders(folder, config.encoders)})
+
+
+def _own_encoders(folder: Path, settings: EncoderSettings) -> EncoderSettings:
+    """The settings with the names of trained encoders pointing into the model folder."""
+    own: dict[str, Any] = {}
+    for part in ("text", "image"):
+        inside = folder / f"{part}_encoder"
+        if inside.is_dir():
+            chosen = getattr(settings, part)
+            own[part] = chosen.model_copy(update={"name": str(inside.resolve())})
+    return settings.model_copy(update=own)
+
+
+def _verify_weights(folder: Path, expected: str) -> None:
+    file = folder / WEIGHTS
+    if not file.is_file():
+        raise ModelError(file, "the model's weights", "no such file", _ANEW)
+    found = _sha256(file)
+    if found != expected:
+        raise ModelError(file, f"SHA-256 {expected}", found, f"The file is damaged. {_ANEW}")
+
+
+def _verify_frozen(folder: Path, config: Config, expected: dict[str, str]) -> None:
+    for part, found in _frozen_keys(config).items():
+        if found != expected.get(part):
+            raise ModelError(
+                f"{folder}, {part} encoder",
+                f"'{expected.get(part)}'",
+                f"'{found}'",
+                "The frozen encoder has changed since training. Put the old one back.",
+            )
+
+
+def _frozen_keys(config: Config) -> dict[str, str]:
+    keys, device, settings = {}, pick_device(config), config.encoders
+    if reads_text(config) and not settings.text.trainable:
+        keys["text"] = FrozenTextEncoder(settings, device).key
+    if reads_image(config) and not settings.image.trainable:
+        keys["image"] = FrozenImageEncoder(settings, device).key
+    return keys
+
+
+def _trains(branch: Branch | None) -> bool:
+    return branch is not None and branch.encoder is not None
+
+
+def _copy_texts(source: Path | None, target: Path) -> None:
+    target.mkdir()
+    for file in sorted(source.iterdir()) if source is not None else []:
+        if file.suffix in {".json", ".txt", ".model", ".codes"}:
+            with replacing(target / file.name) as temporary:
+                shutil.copyfile(file, temporary)
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

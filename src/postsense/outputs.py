@@ -1,0 +1,17 @@
+"""What the model says about a batch of posts."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from postsense.encoders.embeddings import Embeddings
+
+
+@dataclass(frozen=True)
+class PostOutput:
+    """logits: (B, K). fused: (B, F). text, image: what the fusion read, None if it read none."""
+
+    logits: Tensor
+    fused: Tensor
+    text: Embeddings | None
+    image: Embeddings | None

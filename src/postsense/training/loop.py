@@ -1,0 +1,158 @@
+"""The only optimisation loop: epochs, steps, validation, early stopping, resumption."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from postsense.batches import PostDataset
+from postsense.config import TrainingSettings
+from postsense.data.batching import epoch_batches
+from postsense.errors import RunError
+from postsense.evaluation.metrics import HIGHER_IS_BETTER, headline_metric
+from postsense.inference import predict_logits
+from postsense.losses.total import Weighted, total_loss
+from postsense.model import PostModel
+from postsense.progress import Progress, silent
+from postsense.training.checkpoint import (
+    Checkpoint,
+    PhaseState,
+    Tensors,
+    advanced,
+    load_checkpoint,
+    optimizer_tensors,
+    restore_optimizer,
+    save_checkpoint,
+)
+from postsense.training.optimizer import build_optimizer, learning_rate_factor
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One stretch of training: what to minimise on which posts, and what to keep.
+
+    val without posts: nothing to select by, so the last epoch is kept.
+    """
+
+    name: str
+    terms: Mapping[str, Weighted]
+    train: PostDataset
+    val: PostDataset
+    settings: TrainingSettings
+    seed: int
+
+
+def run_phase(
+    phase: Phase, model: PostModel, folder: Path, progress: Progress = silent
+) -> PhaseState:
+    """Train model in place and leave it with its best weights on val, in eval mode.
+
+    folder: where the checkpoint is kept; a phase found there goes on as if never interrupted.
+    Raises: RunError: the loss is not finite.
+    """
+    settings = phase.settings
+    accelerator = make_accelerator(settings)
+    optimizer = build_optimizer(model, settings)
+    trained, optimizer = accelerator.prepare(model, optimizer)
+    checkpoint = load_checkpoint(folder)
+    state, best = PhaseState(), _weights(model)
+    if checkpoint is not None:
+        state, best = checkpoint.state, checkpoint.best
+        model.load_state_dict(checkpoint.weights)
+        restore_optimizer(optimizer.optimizer, checkpoint.optimizer)
+    while state.epoch < settings.epochs and not _out_of_patience(state, phase):
+        losses = _train_epoch(phase, trained, optimizer, accelerator, state.epoch)
+        state, improved = _validate(phase, model, accelerator.device, state, losses)
+        best = _weights(model) if improved else best
+        moments = optimizer_tensors(optimizer.optimizer)
+        save_checkpoint(folder, Checkpoint(state, _weights(model), moments, best))
+        logger.info("%s epoch %d: %s", phase.name, state.epoch, state.history[-1])
+        progress(phase.name, state.epoch, settings.epochs)
+    model.load_state_dict(best)
+    model.eval().cpu()
+    return state
+
+
+def make_accelerator(settings: TrainingSettings) -> Accelerator:
+    """Device and precision: bf16 on a GPU that has it, float32 elsewhere unless asked for."""
+    cpu = settings.device == "cpu" or not torch.cuda.is_available()
+    precision = settings.mixed_precision
+    if precision == "auto":
+        precision = "bf16" if not cpu and torch.cuda.is_bf16_supported() else "no"
+    return Accelerator(cpu=cpu, mixed_precision=precision)
+
+
+def _train_epoch(
+    phase: Phase, model: nn.Module, optimizer: Any, accelerator: Accelerator, epoch: int
+) -> dict[str, float]:
+    """One pass over train. Returns each loss term and the total, as means over posts."""
+    settings = phase.settings
+    batches = epoch_batches(len(phase.train), settings.batch_size, seed=phase.seed, epoch=epoch)
+    steps, sums = len(batches), dict[str, float]()
+    torch.manual_seed(int(np.random.SeedSequence([phase.seed, epoch]).generate_state(1)[0]))
+    model.train()
+    for number, batch in enumerate(phase.train.loader(batches, settings.workers)):
+        factor = learning_rate_factor(settings, epoch * steps + number, settings.epochs * steps)
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak_lr"] * factor
+        batch = batch.to(accelerator.device)
+        with accelerator.autocast():
+            loss = total_loss(phase.terms, model(batch), batch)
+        _refuse_not_finite(phase, loss.total, epoch)
+        optimizer.zero_grad()
+        accelerator.backward(loss.total)
+        accelerator.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
+        optimizer.step()
+        for name, value in {**loss.parts, "total": float(loss.total.detach())}.items():
+            sums[name] = sums.get(name, 0.0) + value * len(batches[number])
+    return {f"train_{name}": value / len(phase.train) for name, value in sums.items()}
+
+
+def _validate(
+    phase: Phase,
+    model: PostModel,
+    device: torch.device,
+    state: PhaseState,
+    losses: dict[str, float],
+) -> tuple[PhaseState, bool]:
+    """The state after one more epoch, and whether it is the best so far."""
+    record = {"epoch": float(state.epoch + 1), **losses}
+    if not len(phase.val):
+        return advanced(state, record, 0.0, better=True), True
+    logits = predict_logits(model, phase.val, device, workers=phase.settings.workers)
+    assert phase.val.labels is not None
+    scores = {name: headline_metric(name, logits, phase.val.labels) for name in HIGHER_IS_BETTER}
+    score = scores[phase.settings.select_by]
+    better = state.best_score is None or (
+        score > state.best_score
+        if HIGHER_IS_BETTER[phase.settings.select_by]
+        else score < state.best_score
+    )
+    record |= {f"val_{name}": value for name, value in scores.items()}
+    return advanced(state, record, score, better=better), better
+
+
+def _out_of_patience(state: PhaseState, phase: Phase) -> bool:
+    return state.epoch - state.best_epoch > phase.settings.patience
+
+
+def _weights(model: PostModel) -> Tensors:
+    return {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+
+
+def _refuse_not_finite(phase: Phase, loss: torch.Tensor, epoch: int) -> None:
+    if not torch.isfinite(loss):
+        raise RunError(
+            f"{phase.name}, epoch {epoch + 1}",
+            "a finite loss",
+            str(float(loss)),
+            "Lower training.learning_rate or training.encoder_learning_rate.",
+        )
