@@ -8,8 +8,6 @@ import numpy as np
 import pyarrow as pa
 
 from postsense.config import Config
-from postsense.errors import DataError, nearest
-from postsense.evaluation.metrics import classification_metrics
 from postsense.inference import predict_logits, softmax
 from postsense.inputs import BadRow, PreparedPosts, pick_device, prepare_posts
 from postsense.model import PostModel
@@ -83,30 +81,3 @@ def predict_rows(
     return softmax(
         predict_logits(classifier.model, dataset, device, workers=workers, progress=progress)
     )
-
-
-def class_numbers(posts: Posts, classes: Sequence[str]) -> Array:
-    """The class number (N,) of each post's label.
-
-    Raises: DataError: a post has no label, or one the classifier does not know.
-    """
-    numbers = {name: number for number, name in enumerate(classes)}
-    labels = posts.column("label")
-    for row, label in enumerate(labels):
-        if label not in numbers:
-            found = "no label" if label is None else f"'{label}'"
-            raise DataError(
-                f"{posts.name}, post '{posts[row].id}'",
-                f"a label among {sorted(classes)}",
-                found,
-                nearest(str(label), classes) + " Name the label column with --label.",
-            )
-    return np.array([numbers[label] for label in labels], dtype=np.int64)
-
-
-def metrics_of(predictions: Predictions, labels: Array) -> dict[str, Any]:
-    """Metrics of predictions against class numbers (N,); bad rows are counted, not scored."""
-    readable = ~np.isnan(predictions.probs[:, 0])
-    predicted = predictions.probs[readable].argmax(axis=1)
-    metrics = classification_metrics(labels[readable], predicted, predictions.classes)
-    return {**metrics, "bad_rows": int((~readable).sum())}

@@ -22,7 +22,10 @@ _SHOWN = 3
 
 
 def load_posts(
-    source: Any, columns: Columns = DEFAULT_COLUMNS, require: Collection[str] = ()
+    source: Any,
+    columns: Columns = DEFAULT_COLUMNS,
+    require: Collection[str] = (),
+    optional: Collection[str] = (),
 ) -> Posts:
     """The posts of a .parquet, .jsonl or .csv file, an image folder or a table in memory.
 
@@ -35,11 +38,12 @@ def load_posts(
         columns: the table's names for our columns. One that differs from its default must be
             there; one at its default is null if absent.
         require: our names of columns that must be there, such as ("label",).
+        optional: our names of columns that may be absent even if they differ from their default.
     Raises: DataError: the table, a column or an id cannot be used; the message says where and why.
     """
     if isinstance(source, Posts):
         return source
-    parts = [_load(table, columns, require) for table in open_tables(source)]
+    parts = [_load(table, columns, require, optional) for table in open_tables(source)]
     name = parts[0].name if len(parts) == 1 else str(source)
     table = pa.concat_tables([part.table for part in parts])
     if table["id"].null_count == len(table):
@@ -59,7 +63,9 @@ class _Part:
     lines: np.ndarray | None
 
 
-def _load(raw: RawTable, columns: Columns, require: Collection[str]) -> _Part:
+def _load(
+    raw: RawTable, columns: Columns, require: Collection[str], optional: Collection[str]
+) -> _Part:
     sources = _source_names(raw, columns)
     tables: list[pa.Table] = []
     lines: list[list[int]] = []
@@ -72,7 +78,7 @@ def _load(raw: RawTable, columns: Columns, require: Collection[str]) -> _Part:
     if not sum(map(len, tables)):
         raise DataError(raw.name, "at least one post", "none", "Check that the table has rows.")
     _refuse_absent(raw.name, {field: sources[field] for field in require}, names, present)
-    _refuse_absent(raw.name, _mapped(sources, raw), names, present)
+    _refuse_absent(raw.name, _mapped(sources, optional), names, present)
     _refuse_no_content(raw.name, sources, names, present)
     numbers = np.concatenate(lines) if lines else None
     return _Part(raw.name, pa.concat_tables(tables), numbers)
@@ -88,10 +94,14 @@ def _source_names(raw: RawTable, columns: Columns) -> dict[str, str]:
     return sources
 
 
-def _mapped(sources: Mapping[str, str], raw: RawTable) -> dict[str, str]:
+def _mapped(sources: Mapping[str, str], optional: Collection[str]) -> dict[str, str]:
     """The columns that the user named, and so expects; an image folder expects `file_name`."""
     defaults = DEFAULT_COLUMNS.model_dump()
-    return {field: source for field, source in sources.items() if source != defaults[field]}
+    return {
+        field: source
+        for field, source in sources.items()
+        if source != defaults[field] and field not in optional
+    }
 
 
 def _refuse_absent(

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
 Weather = Literal["fair", "foul"]
-Place = Literal["beach", "park", "harbor", "old town"]
+Place = Literal["beach", "park", "harbor", "market"]
 Thing = Literal["tree", "house", "person", "boat"]
 Color = tuple[int, int, int]
 
@@ -17,7 +17,7 @@ THINGS_AT: dict[Place, tuple[Thing, ...]] = {
     "beach": ("person", "boat", "house"),
     "park": ("tree", "person", "house"),
     "harbor": ("boat",),
-    "old town": ("house", "tree", "person"),
+    "market": ("house", "tree", "person"),
 }
 
 _SKIES: dict[Weather, tuple[Color, Color]] = {  # above, at the horizon
@@ -28,7 +28,7 @@ _GROUNDS: dict[Place, Color] = {
     "beach": (226, 200, 140),
     "park": (96, 160, 70),
     "harbor": (60, 120, 160),
-    "old town": (150, 140, 134),
+    "market": (150, 140, 134),
 }
 _FOG: Color = (168, 160, 152)
 _COATS: tuple[Color, ...] = ((190, 50, 50), (40, 90, 170), (230, 190, 60), (60, 130, 90))

@@ -16,9 +16,9 @@ from postsense.errors import DataError
 Stance = Literal["outside", "inside", "report"]
 _T = TypeVar("_T")
 
-_MIN_POSTS = 30  # fewer leave a split without one of the labels
-_STANCE_SHARES: dict[Stance, float] = {"outside": 0.45, "inside": 0.35, "report": 0.2}
-_CUE_SHARE = 0.15  # opinionated posts whose words give the answer away
+_MIN_POSTS = 30  # fewer may leave a split without one of the labels
+_STANCES: tuple[Stance, ...] = (*("outside",) * 6, *("inside",) * 3, *("report",) * 2)
+_CUE_SHARE = 0.12  # opinionated posts whose words give the answer away
 _LABELS = {"sincere": "positive", "sarcastic": "negative", "factual": "neutral"}
 _START = datetime(2024, 3, 1, 6, 30, tzinfo=UTC)
 
@@ -49,7 +49,7 @@ _TEXTS: dict[Stance, tuple[str, ...]] = {
         "the {place} seen from {street} Street, archive picture",
         "bus line {number} stops at the {place} from next month",
         "the city council votes on the {place} plan on Tuesday",
-        "for rent: two rooms near the {place}, {number} Street, ask for details",
+        "for rent: two rooms near the {place}, {street} Street, ask for details",
         "new opening hours at the {place}: 9 am to {hour} pm",
         "map and history of the {place}, part {number}",
         "the {place} visitor center published its report for this year",
@@ -160,7 +160,8 @@ def _check(posts: int, options: SyntheticOptions) -> None:
 
 def _write_post(folder: Path, number: int, seed: int, options: SyntheticOptions) -> dict[str, Any]:
     rng = np.random.default_rng((seed, number))
-    truth = _draw_truth(rng, options)
+    stance = _STANCES[7 * number % len(_STANCES)]  # by quota, so that small sets have all labels
+    truth = _draw_truth(stance, rng, options)
     text: str | None = _write_text(truth, rng)
     image: str | None = f"images/{number:05d}.{_pick(rng, ('jpg', 'jpg', 'jpg', 'png'))}"
     comments = _write_comments(truth, rng)
@@ -182,11 +183,10 @@ def _write_post(folder: Path, number: int, seed: int, options: SyntheticOptions)
     }
 
 
-def _draw_truth(rng: np.random.Generator, options: SyntheticOptions) -> _Truth:
+def _draw_truth(stance: Stance, rng: np.random.Generator, options: SyntheticOptions) -> _Truth:
     place = _pick(rng, tuple(THINGS_AT))
     is_visible = bool(rng.random() >= options.picture_noise)
     scene = Scene(_pick(rng, WEATHERS), place, _pick(rng, THINGS_AT[place]), is_visible)
-    stance = tuple(_STANCE_SHARES)[rng.choice(3, p=tuple(_STANCE_SHARES.values()))]
     has_cue = bool(rng.random() < _CUE_SHARE)
     has_link = bool(rng.random() < options.informative_comments)
     return _Truth(scene, stance, _attitude(stance, scene.weather), has_cue, has_link)
@@ -199,11 +199,12 @@ def _attitude(stance: Stance, weather: Weather) -> str:
 
 
 def _write_text(truth: _Truth, rng: np.random.Generator) -> str:
-    body = _fill(f"{_pick(rng, _OPENINGS)} {_pick(rng, _TEXTS[truth.stance])}", truth, rng).strip()
+    opening = "" if truth.stance == "report" else _pick(rng, _OPENINGS)
+    body = _fill(f"{opening} {_pick(rng, _TEXTS[truth.stance])}", truth, rng).strip()
     parts = [body[0].upper() + body[1:] + _pick(rng, ("", ".", "!", "..."))]
     if truth.has_cue:
         parts.append(_pick(rng, _CUES[truth.attitude]))
-    tags = (*_TAGS, truth.scene.place.replace(" ", ""))
+    tags = (*_TAGS, truth.scene.place)
     parts += [f"#{tags[tag]}" for tag in rng.permutation(len(tags))[: rng.integers(4)]]
     if rng.random() < 0.3:
         parts.append("https://t.co/" + "".join(_pick(rng, "abcdefghkmXYZ2345") for _ in range(8)))

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import emoji
 
-_TYPOGRAPHY = str.maketrans({"’": "'", "…": "..."})  # noqa: RUF001
+_TYPOGRAPHY = str.maketrans({"’": "'", "…": "..."})
 _CONTRACTION = re.compile(r"(\w+)(n't|'(?:m|re|s|ll|d|ve))")
 _WHOLE_CONTRACTIONS = ("can't", "ain't")
 _HALF_DAY = re.compile(r"(?<!\S)(\d*[ap]) \. m( \.)?(?!\S)", re.IGNORECASE)

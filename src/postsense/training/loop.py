@@ -1,7 +1,8 @@
 """The only optimisation loop: epochs, steps, validation, early stopping, resumption."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,11 @@ def run_phase(
     folder: where the checkpoint is kept; a phase found there goes on as if never interrupted.
     Raises: RunError: the loss is not finite.
     """
+    with _threads(model):
+        return _run_phase(phase, model, folder, progress)
+
+
+def _run_phase(phase: Phase, model: PostModel, folder: Path, progress: Progress) -> PhaseState:
     settings = phase.settings
     accelerator = make_accelerator(settings)
     optimizer = build_optimizer(model, settings)
@@ -79,6 +85,24 @@ def run_phase(
     model.load_state_dict(best)
     model.eval().cpu()
     return state
+
+
+@contextmanager
+def _threads(model: PostModel) -> Iterator[None]:
+    """One CPU thread where only fusion and head train.
+
+    Their products are too small to share: threads that wait for each other cost more than they
+    give, on a busy machine many times more, and the sums would depend on the number of cores.
+    """
+    before = torch.get_num_threads()
+    trains_encoder = any(
+        branch is not None and branch.encoder is not None for branch in (model.text, model.image)
+    )
+    torch.set_num_threads(before if trains_encoder else 1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def make_accelerator(settings: TrainingSettings) -> Accelerator:

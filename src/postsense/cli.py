@@ -1,0 +1,237 @@
+"""The command line: one verb a function. Heavy imports wait until a verb needs them."""
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from postsense.errors import PostsenseError
+
+if TYPE_CHECKING:
+    from postsense.classifier import Predictions
+    from postsense.config import Config
+    from postsense.posts import Posts
+
+app = typer.Typer(
+    help="Classify social-media posts of a picture and a few words when labels are few.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+TableArgument = Annotated[
+    Path, typer.Argument(help="Posts: .parquet, .jsonl, .csv or an imagefolder.")
+]
+RunArgument = Annotated[Path, typer.Argument(help="A run folder, or a model folder.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Any setting, such as training.epochs=5. Repeatable."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+LabelOption = Annotated[
+    str | None, typer.Option("--label", help="Label column, such as label or labels.text.")
+]
+UNREAD_IN_PREDICT = ("label", "split", "comments", "created_at")
+
+
+@app.command()
+def train(
+    table: TableArgument,
+    out: Annotated[Path, typer.Option(help="Run folder; the same command resumes it.")],
+    method: Annotated[str | None, typer.Option(help="Training method: supervised.")] = None,
+    preset: Annotated[str | None, typer.Option(help="Settings that ship with postsense.")] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file of settings.")] = None,
+    settings: SetOption = None,
+    label: LabelOption = None,
+    split: Annotated[str | None, typer.Option(help="Split column, such as splits.grouped.")] = None,
+    validation: Annotated[Path | None, typer.Option(help="Table to select epochs by.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="First random seed.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Train this many seeds.")] = 1,
+) -> None:
+    """Train a classifier on the labelled posts of TABLE and measure it on its val and test rows."""
+    from postsense.config import load_config
+
+    given = {
+        "method": method,
+        "data.columns.label": label,
+        "data.columns.split": split,
+        "seed": seed,
+    }
+    values = {key: value for key, value in given.items() if value is not None}
+    resolved = load_config(preset, config, settings or (), values)
+    _train(table, out, resolved, validation, seeds)
+
+
+@app.command()
+def evaluate(
+    run: RunArgument,
+    table: TableArgument,
+    split: Annotated[
+        str | None, typer.Option(help="Split to measure on; default: test if there is one.")
+    ] = None,
+    label: LabelOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure a trained run on the labelled posts of TABLE."""
+    from postsense.evaluation.evaluate import evaluate_classifiers
+    from postsense.runs import load_run
+    from postsense.terminal import print_evaluation
+
+    classifiers = load_run(run)
+    columns = classifiers[0].config.data.columns
+    if label is not None:
+        columns = columns.model_copy(update={"label": label})
+    posts = _load(table, columns, require=("label",), optional=() if split else ("split",))
+    with _progress() as progress:
+        report = evaluate_classifiers(classifiers, posts, split, progress)
+    if as_json:
+        typer.echo(json.dumps(report, ensure_ascii=False))
+    else:
+        print_evaluation(report, f"{run} on {table}")
+
+
+@app.command()
+def predict(
+    run: RunArgument,
+    table: TableArgument,
+    out: Annotated[Path, typer.Option(help="Predictions: .parquet, .jsonl or .csv.")],
+) -> None:
+    """Write the label of every post in TABLE and one probability for each class.
+
+    A run of several seeds gives the mean of their probabilities.
+    """
+    from postsense.classifier import average_predictions
+    from postsense.runs import load_run
+    from postsense.tables import check_suffix, write_table
+    from postsense.terminal import print_bad_rows
+
+    check_suffix(out)
+    classifiers = load_run(run)
+    posts = _load(table, classifiers[0].config.data.columns, optional=UNREAD_IN_PREDICT)
+    with _progress() as progress:
+        predictions = average_predictions(classifiers, posts, progress)
+    write_table(predictions.to_table(), out)
+    _write_bad_rows(predictions, out)
+    print_bad_rows(predictions.bad, len(posts), _bad_rows_file(out))
+    typer.echo(f"{len(posts)} predictions in {out}")
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders; the first is the baseline.")],
+    split: Annotated[str, typer.Option(help="Which predictions to compare: test or val.")] = "test",
+    as_json: JsonOption = False,
+) -> None:
+    """Mean ± sd over seeds of each run, and how each differs from the first on the same posts."""
+    from postsense.results import compare_run_folders
+    from postsense.terminal import print_comparison
+
+    comparison = compare_run_folders(runs, split)
+    if as_json:
+        typer.echo(json.dumps(comparison, ensure_ascii=False))
+    else:
+        print_comparison(comparison)
+
+
+@app.command()
+def check(
+    table: TableArgument,
+    label: LabelOption = None,
+    split: Annotated[str | None, typer.Option(help="Split column.")] = None,
+    settings: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Report what is in TABLE and what is wrong with it: pictures, texts, duplicates, labels."""
+    from postsense.config import load_config
+    from postsense.data.checking import check_posts
+    from postsense.terminal import print_check
+
+    given = {"data.columns.label": label, "data.columns.split": split}
+    values = {key: value for key, value in given.items() if value is not None}
+    columns = load_config(None, None, settings or (), values).data.columns
+    report = check_posts(_load(table, columns))
+    if as_json:
+        typer.echo(json.dumps(report.to_dict(), ensure_ascii=False))
+    else:
+        print_check(report, str(table))
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for posts, run and predictions.")] = Path(
+        "demo"
+    ),
+    posts: Annotated[int, typer.Option(min=30, help="Posts to draw.")] = 600,
+) -> None:
+    """Draw posts with a known right answer, train, evaluate, predict, and say where all is."""
+    from postsense.config import load_config
+    from postsense.data.synthetic import write_synthetic_posts
+    from postsense.terminal import print_samples
+
+    table = out / "posts" / "posts.jsonl"
+    if not table.is_file():
+        write_synthetic_posts(table.parent, posts=posts)
+    for preset in ("text-only", "image-only", "concat"):
+        typer.echo(f"\n[{preset}]")
+        _train(table, out / "runs" / preset, load_config(preset), None, 1)
+    run, predictions = out / "runs" / "concat", out / "predictions.jsonl"
+    typer.echo("")
+    compare([out / "runs" / name for name in ("text-only", "image-only", "concat")])
+    evaluate(run, table)
+    predict(run, table, predictions)
+    print_samples(_load(table), predictions)
+    for name, place in {"posts": table, "run": run, "predictions": predictions}.items():
+        typer.echo(f"{name:12s} {place}")
+
+
+def main() -> None:
+    """Run the command line; what a user can mend is one line and exit code 2."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    try:
+        app()
+    except PostsenseError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2)
+
+
+def _train(table: Path, out: Path, config: "Config", validation: Path | None, seeds: int) -> None:
+    from postsense.runs import train_run
+    from postsense.terminal import print_run
+
+    columns = config.data.columns
+    posts = _load(table, columns, require=("label",))
+    held_out = None if validation is None else _load(validation, columns, require=("label",))
+    with _progress() as progress:
+        summary = train_run(posts, config, out, seeds=seeds, validation=held_out, progress=progress)
+    print_run(summary)
+
+
+def _load(table: Path, columns: Any = None, **options: Any) -> "Posts":
+    from postsense.config import Columns
+    from postsense.data.loading import load_posts
+
+    return load_posts(table, columns or Columns(), **options)
+
+
+def _bad_rows_file(out: Path) -> Path:
+    return out.with_name(out.name + ".bad_rows.jsonl")
+
+
+def _write_bad_rows(predictions: "Predictions", out: Path) -> None:
+    from postsense.tables import write_bad_rows
+
+    file = _bad_rows_file(out)
+    if predictions.bad:
+        write_bad_rows(predictions.bad, file)
+    else:
+        file.unlink(missing_ok=True)
+
+
+def _progress() -> Any:
+    from postsense.terminal import progress_bar
+
+    return progress_bar()

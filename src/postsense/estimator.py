@@ -1,0 +1,122 @@
+"""PostClassifier: fit, predict, evaluate, save and load, as scikit-learn's users expect."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from postsense.classifier import Classifier, Predictions
+from postsense.config import Config, load_config
+from postsense.data.loading import load_posts
+from postsense.data.splitting import split_posts
+from postsense.errors import ModelError
+from postsense.evaluation.evaluate import class_numbers, metrics_of
+from postsense.inputs import prepare_posts
+from postsense.model_folder import load_model, save_model
+from postsense.posts import Posts
+from postsense.progress import Progress, silent
+from postsense.training.methods import fit_classifier
+
+
+class PostClassifier:
+    """Classifies posts of a picture and a few words.
+
+    >>> classifier = PostClassifier(preset="concat", **{"training.epochs": 5})
+    >>> classifier.fit("posts.jsonl").predict("new.parquet")
+
+    Posts are a path (Parquet, JSONL, CSV, imagefolder), a pandas or pyarrow table, or a list of
+    dicts, with the columns id, text, image, label and split; `data.columns.*` renames them.
+    """
+
+    def __init__(
+        self,
+        method: str = "supervised",
+        *,
+        preset: str | None = None,
+        config: Config | None = None,
+        progress: Progress = silent,
+        **settings: Any,
+    ) -> None:
+        """settings: any setting by its dotted name, such as **{"training.epochs": 5}."""
+        self.method, self.preset, self.given_config = method, preset, config
+        self.settings, self.progress = settings, progress
+        self.classifier: Classifier | None = None
+
+    @property
+    def config(self) -> Config:
+        """All settings, resolved. Raises: ConfigError: an unknown key or a bad value."""
+        if self.classifier is not None:
+            return self.classifier.config
+        if self.given_config is not None:
+            return self.given_config
+        return load_config(preset=self.preset, values={"method": self.method, **self.settings})
+
+    @property
+    def classes_(self) -> np.ndarray[Any, Any]:
+        """The K class names, in the order of the probabilities."""
+        return np.array(self._fitted().classes, dtype=object)
+
+    def fit(self, posts: Any, validation: Any = None) -> "PostClassifier":
+        """Train on the labelled posts of split train (or without a split); returns self.
+
+        validation: posts to select the best epoch by; without it, the val rows of posts, or a
+        tenth of train.
+        """
+        config = self.config
+        table = self._load(posts, config, require=("label",))
+        held_out = None if validation is None else self._load(validation, config, ("label",))
+        splits = split_posts(
+            table, held_out, validation_fraction=config.data.validation_fraction, seed=config.seed
+        )
+        prepared = prepare_posts(splits.posts, config, self.progress)
+        with tempfile.TemporaryDirectory(prefix="postsense-") as folder:
+            self.classifier, _ = fit_classifier(
+                splits, prepared, config, Path(folder), self.progress
+            )
+        return self
+
+    def predict(self, posts: Any) -> np.ndarray[Any, Any]:
+        """The label of each post, (N,) of str; None for a post that cannot be read."""
+        return np.array(self.predictions(posts).labels, dtype=object)
+
+    def predict_proba(self, posts: Any) -> np.ndarray[Any, Any]:
+        """Probabilities (N, K), columns as in classes_; NaN for a post that cannot be read."""
+        return self.predictions(posts).probs
+
+    def predictions(self, posts: Any) -> Predictions:
+        """Labels, probabilities, ids and unreadable rows together."""
+        fitted = self._fitted()
+        return fitted.predict(self._load(posts, fitted.config), self.progress)
+
+    def evaluate(self, posts: Any, split: str | None = None) -> dict[str, Any]:
+        """Metrics on the labelled posts, of one split if named. Returns: see metrics."""
+        fitted = self._fitted()
+        table = self._load(posts, fitted.config, require=("label",))
+        table = (table if split is None else table.split(split)).labeled()
+        labels = class_numbers(table, fitted.classes)
+        return metrics_of(fitted.predict(table, self.progress), labels)
+
+    def save(self, folder: str | Path) -> None:
+        """Write the trained classifier to a folder."""
+        save_model(self._fitted(), Path(folder))
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "PostClassifier":
+        """Read a saved classifier; a run's `seed-N/model` is one. Never asks the network."""
+        loaded = cls()
+        loaded.classifier = load_model(Path(folder))
+        return loaded
+
+    def _fitted(self) -> Classifier:
+        if self.classifier is None:
+            raise ModelError(
+                "PostClassifier", "a trained classifier", "an untrained one", "Call fit first."
+            )
+        return self.classifier
+
+    def _load(self, posts: Any, config: Config, require: tuple[str, ...] = ()) -> Posts:
+        if isinstance(posts, Posts):
+            return posts
+        optional = {"label", "split", "comments", "created_at"} - set(require)
+        return load_posts(posts, config.data.columns, require, optional)

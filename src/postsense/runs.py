@@ -1,0 +1,233 @@
+"""A run folder: settings, models, metrics and predictions of one training, seed by seed.
+
+config.json            the resolved settings
+run.json               what was trained on: fingerprint, counts, classes, seeds
+bad_rows.jsonl         posts that could not be used, and why
+seed-N/model/          the classifier
+seed-N/metrics.json    metrics on val and test, epochs, what was kept
+seed-N/predictions.parquet   split, id, true label, predicted label, probabilities
+seed-N/checkpoints/    only while the seed is unfinished
+"""
+
+import hashlib
+import json
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from postsense import __version__
+from postsense.atomic import replacing, write_json
+from postsense.classifier import Classifier, Predictions, predict_rows
+from postsense.config import Config
+from postsense.data.splitting import Splits, split_posts
+from postsense.errors import RunError
+from postsense.evaluation.evaluate import metrics_of
+from postsense.inputs import BadRow, PreparedPosts, prepare_posts
+from postsense.model_folder import load_model, save_model
+from postsense.posts import Posts
+from postsense.progress import Progress, silent
+from postsense.training.checkpoint import PhaseState
+from postsense.training.methods import fit_classifier
+
+NO_DIFFERENCE = {"encoders": {"cache", "threads"}, "training": {"workers"}}
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What a run did. metrics: by seed, then by split."""
+
+    folder: Path
+    splits: Splits
+    bad: tuple[BadRow, ...]
+    metrics: dict[int, dict[str, Any]]
+
+
+def train_run(
+    posts: Posts,
+    config: Config,
+    folder: Path,
+    *,
+    seeds: int = 1,
+    validation: Posts | None = None,
+    progress: Progress = silent,
+) -> RunSummary:
+    """Train config.seed and the seeds - 1 numbers after it; finished seeds are not trained again.
+
+    A run that was killed goes on where it stopped when called again with the same arguments.
+
+    Raises: RunError: the folder holds a run with other settings or other posts.
+    """
+    splits = split_posts(
+        posts, validation, validation_fraction=config.data.validation_fraction, seed=config.seed
+    )
+    _claim(folder, config, splits)
+    prepared = prepare_posts(splits.posts, config, progress)
+    _write_bad_rows(folder / "bad_rows.jsonl", prepared.bad)
+    metrics = {}
+    for seed in range(config.seed, config.seed + seeds):
+        seeded = config.model_copy(update={"seed": seed})
+        metrics[seed] = _train_seed(splits, prepared, seeded, folder / f"seed-{seed}", progress)
+    return RunSummary(folder, splits, prepared.bad, metrics)
+
+
+def load_run(folder: Path) -> list[Classifier]:
+    """The classifiers of all finished seeds; a model folder counts as a run of one.
+
+    Raises: RunError: not a run, or none of its seeds is finished. ModelError: a damaged model.
+    """
+    if (folder / "model.json").is_file():
+        return [load_model(folder)]
+    return [load_model(seed / "model") for seed in finished_seeds(folder)]
+
+
+def finished_seeds(folder: Path) -> list[Path]:
+    """The folders of a run's finished seeds, by seed. Raises: RunError: there are none."""
+    seeds = [file.parent for file in folder.glob("seed-*/metrics.json")]
+    if not seeds:
+        found = "no such folder" if not folder.is_dir() else "no finished seed in it"
+        raise RunError(
+            folder, "a run folder", found, "Train it with 'postsense train TABLE --out RUN'."
+        )
+    return sorted(seeds, key=lambda seed: int(seed.name.removeprefix("seed-")))
+
+
+def read_json(file: Path) -> Any:
+    """The JSON in a file of a run. Raises: RunError: missing or damaged."""
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(file, "JSON written by a run", str(error), "Train the run again.") from None
+
+
+def _train_seed(
+    splits: Splits, prepared: PreparedPosts, config: Config, folder: Path, progress: Progress
+) -> dict[str, Any]:
+    finished = folder / "metrics.json"
+    if finished.is_file():
+        return dict(read_json(finished))
+    classifier, state = fit_classifier(splits, prepared, config, folder / "checkpoints", progress)
+    save_model(classifier, folder / "model")
+    metrics = _measure(classifier, splits, prepared, folder)
+    report = {**_training_report(state, config), **metrics}
+    write_json(finished, report)
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    return report
+
+
+def _measure(
+    classifier: Classifier, splits: Splits, prepared: PreparedPosts, folder: Path
+) -> dict[str, Any]:
+    """Metrics on val and test; writes the predictions they come from."""
+    metrics: dict[str, Any] = {}
+    tables = []
+    names = np.array(splits.posts.column("label"), dtype=object)
+    for split, rows in (("val", splits.val), ("test", splits.test)):
+        rows = np.intersect1d(rows, prepared.usable)
+        if not len(rows):
+            continue
+        probs = predict_rows(classifier, prepared, rows)
+        ids = tuple(splits.posts.table["id"].take(pa.array(rows)).to_pylist())
+        predictions = Predictions(ids, classifier.classes, probs, ())
+        labels = np.searchsorted(np.array(classifier.classes, dtype=object), names[rows])
+        metrics[split] = metrics_of(predictions, labels)
+        table = predictions.to_table()
+        table = table.rename_columns({"label": "predicted"})
+        table = table.add_column(0, "split", pa.array([split] * len(rows)))
+        tables.append(table.add_column(2, "label", pa.array(names[rows].tolist())))
+    if tables:
+        with replacing(folder / "predictions.parquet") as temporary:
+            pq.write_table(pa.concat_tables(tables), temporary)
+    return metrics
+
+
+def _training_report(state: PhaseState, config: Config) -> dict[str, Any]:
+    return {
+        "seed": config.seed,
+        "epochs": state.epoch,
+        "best_epoch": state.best_epoch,
+        "selected_by": config.training.select_by,
+        "history": state.history,
+    }
+
+
+def _claim(folder: Path, config: Config, splits: Splits) -> None:
+    """Write what the run is, or refuse if the folder holds another one."""
+    settings = config.model_dump(mode="json")
+    description: dict[str, Any] = {
+        "postsense": __version__,
+        "posts": {name: len(getattr(splits, name)) for name in ("train", "val", "test")},
+        "classes": list(splits.classes),
+        "labels": _label_counts(splits),
+        "val_drawn_from_train": splits.carved,
+        "unlabeled": splits.unlabeled,
+        "fingerprint": _fingerprint(splits),
+    }
+    if (folder / "config.json").is_file():
+        _refuse_other(folder, settings, description["fingerprint"])
+        return
+    if folder.is_dir() and any(folder.iterdir()):
+        found = f"{sorted(item.name for item in folder.iterdir())[:5]} in it"
+        raise RunError(folder, "an empty or new folder, or a run", found, "Choose another --out.")
+    write_json(folder / "run.json", description)
+    write_json(folder / "config.json", settings)  # last: it marks the folder as a run
+
+
+def _refuse_other(folder: Path, settings: dict[str, Any], fingerprint: str) -> None:
+    before = read_json(folder / "config.json")
+    changed = _differences(before, settings)
+    if changed:
+        raise RunError(
+            folder,
+            f"the settings it was started with, {', '.join(sorted(changed))}",
+            ", ".join(sorted(changed.values())),
+            "Choose another --out, or the same settings.",
+        )
+    if read_json(folder / "run.json")["fingerprint"] != fingerprint:
+        raise RunError(
+            folder,
+            "the posts it was started with",
+            "posts, labels or splits that differ",
+            "Choose another --out, or the same table.",
+        )
+
+
+def _differences(before: Any, after: Any, prefix: str = "") -> dict[str, str]:
+    """What differs, as {"key = old": "key = new"}, but for settings that change no result."""
+    changed: dict[str, str] = {}
+    for key in sorted(set(before) | set(after)):
+        old, new = before.get(key), after.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            changed |= _differences(old, new, f"{prefix}{key}.")
+        elif old != new and key not in NO_DIFFERENCE.get(prefix.rstrip("."), ()):
+            changed[f"{prefix}{key} = {old!r}"] = f"{prefix}{key} = {new!r}"
+    return changed
+
+
+def _label_counts(splits: Splits) -> dict[str, dict[str, int]]:
+    labels = np.array(splits.posts.column("label"), dtype=object)
+    parts = {name: labels[getattr(splits, name)] for name in ("train", "val", "test")}
+    return {name: dict(sorted(Counter(part.tolist()).items())) for name, part in parts.items()}
+
+
+def _fingerprint(splits: Splits) -> str:
+    """A hash of all that the run reads of the table; pictures count by their path."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name in ("id", "text", "image", "label"):
+        for value in splits.posts.column(name):
+            digest.update(b"\0" if value is None else b"\1" + value.encode() + b"\0")
+    for rows in (splits.train, splits.val, splits.test):
+        digest.update(np.ascontiguousarray(rows, dtype=np.int64).tobytes() + b"\2")
+    return digest.hexdigest()
+
+
+def _write_bad_rows(file: Path, bad: Sequence[BadRow]) -> None:
+    with replacing(file) as temporary:
+        lines = [json.dumps({"id": row.id, "reason": row.reason}) + "\n" for row in bad]
+        temporary.write_text("".join(lines), encoding="utf-8")

@@ -1,0 +1,53 @@
+"""Predictions and bad rows → files."""
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from postsense.atomic import replacing
+from postsense.errors import DataError
+from postsense.inputs import BadRow
+
+SUFFIXES = (".csv", ".jsonl", ".parquet")
+
+
+def check_suffix(file: Path) -> None:
+    """Refuse a file name whose format we do not write. Raises: DataError."""
+    if file.suffix not in SUFFIXES:
+        raise DataError(file, f"a name that ends in one of {list(SUFFIXES)}", f"'{file.suffix}'")
+
+
+def write_table(table: pa.Table, file: Path) -> None:
+    """Write a table in the format its name asks for, atomically."""
+    check_suffix(file)
+    with replacing(file) as temporary:
+        if file.suffix == ".parquet":
+            pyarrow.parquet.write_table(table, temporary)
+        elif file.suffix == ".csv":
+            pyarrow.csv.write_csv(table, temporary)
+        else:
+            _write_jsonl(table, temporary)
+
+
+def write_bad_rows(bad: Sequence[BadRow], file: Path) -> None:
+    """Write one JSON object a bad row: id and reason."""
+    with replacing(file) as temporary:
+        lines = [json.dumps(vars(row), ensure_ascii=False) + "\n" for row in bad]
+        temporary.write_text("".join(lines), encoding="utf-8")
+
+
+def _write_jsonl(table: pa.Table, file: Path) -> None:
+    with file.open("w", encoding="utf-8") as stream:
+        for batch in table.to_batches(max_chunksize=4096):
+            for row in batch.to_pylist():
+                clean = {key: None if _is_nan(value) else value for key, value in row.items()}
+                stream.write(json.dumps(clean, ensure_ascii=False) + "\n")
+
+
+def _is_nan(value: object) -> bool:
+    return isinstance(value, float) and math.isnan(value)

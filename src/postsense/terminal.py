@@ -1,0 +1,153 @@
+"""Reports → the terminal."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+from rich.table import Table
+
+from postsense.evaluation.metrics import HEADLINE
+from postsense.posts import Posts
+from postsense.progress import Progress
+
+if TYPE_CHECKING:
+    from postsense.data.checking import TableReport
+    from postsense.inputs import BadRow
+    from postsense.runs import RunSummary
+
+TITLES = {"accuracy": "accuracy", "macro_f1": "macro F1", "weighted_f1": "weighted F1"}
+
+
+@contextmanager
+def progress_bar() -> Iterator[Progress]:
+    """A bar for each step on standard error; finished bars vanish, and so do pipes' bars."""
+    columns = (
+        TextColumn("{task.description:16s}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    console = Console(stderr=True)
+    with Bars(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+        tasks: dict[str, Any] = {}
+
+        def report(step: str, done: int, total: int) -> None:
+            if step not in tasks:
+                tasks[step] = bars.add_task(step)
+            bars.update(tasks[step], completed=done, total=total)
+
+        yield report
+
+
+def print_run(summary: "RunSummary") -> None:
+    """What was trained on what, and how good it is on val and test."""
+    splits, console = summary.splits, _console()
+    val = f"{len(splits.val)} val" + (" (drawn from train)" if splits.carved else "")
+    console.print(
+        f"{len(splits.train)} train, {val}, {len(splits.test)} test; "
+        f"{len(splits.classes)} classes: {', '.join(splits.classes)}"
+    )
+    if splits.unlabeled:
+        console.print(f"{splits.unlabeled} posts without a label were not used")
+    print_bad_rows(summary.bad, len(splits.posts), summary.folder / "bad_rows.jsonl")
+    table = Table("seed", "split", *TITLES.values(), "best epoch")
+    for seed, metrics in summary.metrics.items():
+        for split in ("val", "test"):
+            if split in metrics:
+                scores = [f"{metrics[split][name]:.4f}" for name in TITLES]
+                table.add_row(str(seed), split, *scores, str(metrics["best_epoch"]))
+    console.print(table)
+    console.print(f"run in {summary.folder}")
+
+
+def print_bad_rows(bad: Sequence["BadRow"], posts: int, file: Path) -> None:
+    """How many rows could not be used, one of them, and where all are listed."""
+    if bad:
+        _console().print(
+            f"{len(bad)} of {posts} posts could not be used; all are listed in {file}. "
+            f"The first, '{bad[0].id}': {bad[0].reason}"
+        )
+
+
+def print_evaluation(report: Mapping[str, Any], title: str) -> None:
+    """Headline metrics, per-class metrics and the confusion matrix."""
+    console = _console()
+    console.print(f"{title}, split {report['split']}, {report['posts']} posts")
+    for name in HEADLINE:
+        spread = f" ± {report['sd'][name]:.4f}" if "sd" in report else ""
+        console.print(f"{TITLES[name]:12s} {report[name]:.4f}{spread}")
+    classes = report["classes"]
+    table = Table("class", "precision", "recall", "F1", "posts", *[f"→ {name}" for name in classes])
+    for name, row in zip(classes, report["confusion"], strict=True):
+        scores = report["per_class"][name]
+        values = [f"{scores[key]:.4f}" for key in ("precision", "recall", "f1")]
+        table.add_row(name, *values, str(scores["posts"]), *map(str, row))
+    console.print(table)
+    if report["bad_rows"]:
+        console.print(f"{report['bad_rows']} posts could not be read and are not counted")
+
+
+def print_comparison(comparison: Mapping[str, Any]) -> None:
+    """Scores of the runs and their differences from the first."""
+    console = _console()
+    table = Table(
+        "run",
+        "seeds",
+        *TITLES.values(),
+        title=f"{comparison['split']}, {comparison['posts']} posts",
+    )
+    for run in comparison["runs"]:
+        scores = [_mean_and_spread(run[name]) for name in TITLES]
+        table.add_row(run["name"], str(len(run["seeds"])), *scores)
+    console.print(table)
+    if not comparison["differences"]:
+        return
+    baseline = comparison["runs"][0]["name"]
+    table = Table(
+        "run", "metric", "difference", "95 % interval", "p (paired t)", title=f"against {baseline}"
+    )
+    for item in comparison["differences"]:
+        p_value = "-" if item["p_value"] is None else f"{item['p_value']:.3g}"
+        interval = f"[{item['low']:+.4f}, {item['high']:+.4f}]"
+        difference = f"{item['difference']:+.4f}"
+        table.add_row(item["name"], TITLES[item["metric"]], difference, interval, p_value)
+    console.print(table, markup=False)
+
+
+def print_check(report: "TableReport", title: str) -> None:
+    """The report of `postsense check`, a line a finding."""
+    console = _console()
+    console.print(title)
+    for line in report.lines():
+        console.print(line, markup=False)
+
+
+def print_samples(posts: Posts, predictions: Path, count: int = 5) -> None:
+    """A few test posts with their true and predicted labels."""
+    rows = [json.loads(line) for line in predictions.read_text(encoding="utf-8").splitlines()]
+    table = Table("text", "picture", "label", "predicted", "probability")
+    found = {row["id"]: row for row in rows}
+    for post in posts.split("test")[:count]:
+        row = found[post.id]
+        probability = f"{row['prob_' + row['label']]:.2f}"
+        picture = Path(post.image).name if post.image else "-"
+        table.add_row(post.text or "-", picture, post.label, row["label"], probability)
+    _console().print(table)
+
+
+def _posts_of(comparison: Mapping[str, Any]) -> str:
+    return f"{comparison['posts']} {comparison['split']} posts"
+
+
+def _mean_and_spread(score: Mapping[str, Any]) -> str:
+    spread = "" if score["sd"] is None else f" ± {score['sd']:.4f}"
+    return f"{score['mean']:.4f}{spread}"
+
+
+def _console() -> Console:
+    return Console(soft_wrap=True, highlight=False)
