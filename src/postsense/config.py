@@ -98,8 +98,8 @@ class LossSettings(Section):
 
 class TrainingSettings(Section):
     epochs: int = Field(30, ge=1, description="passes over train at most")
-    batch_size: int = Field(32, ge=1, description="posts a step (B)")
-    learning_rate: float = Field(1e-4, gt=0, description="peak rate of fusion and head")
+    batch_size: int = Field(256, ge=1, description="posts a step (B)")
+    learning_rate: float = Field(5e-4, gt=0, description="peak rate of fusion and head")
     encoder_learning_rate: float = Field(2e-5, gt=0, description="peak rate of trained encoders")
     weight_decay: float = Field(0.01, ge=0, description="AdamW decay, not on biases and norms")
     warmup_fraction: float = Field(0.1, ge=0, le=1, description="share of steps that warm up")

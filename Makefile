@@ -1,0 +1,39 @@
+# Everything a newcomer needs: `make demo` and `make test`. Both set up what they need by themselves.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DATA ?= ../shared/data
+
+.PHONY: setup demo test lint check bench clean
+
+setup: $(VENV)/installed
+
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "postsense needs Python 3.11 or newer")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+demo: setup
+	$(BIN)/postsense demo --out demo
+
+test: setup
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+
+lint: setup
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/codespell src tests benchmarks docs README.md CONTRIBUTING.md CHANGELOG.md
+	$(BIN)/mypy
+
+check: lint test
+
+bench: setup
+	$(BIN)/python benchmarks/encoders.py $(DATA)/mvsa_single
+	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/cached_run.py $(DATA)/mvsa_single
+	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/mvsa.py $(DATA)/mvsa_single
+
+clean:
+	rm -rf $(VENV) demo
