@@ -70,9 +70,7 @@ def plain_pictures(paths: list[str], encoder: FrozenImageEncoder) -> np.ndarray:
 
 def prepare(path: str, encoder: FrozenImageEncoder) -> np.ndarray:
     """Read, decode and scale one picture."""
-    return normalize_pixels(
-        decode_picture(read_picture(path), path, encoder.policy), encoder.policy
-    )
+    return encoder.prepare(read_picture(path), path)
 
 
 def ours(encode: Callable[..., object], posts: Posts, encoder: object) -> tuple[float, np.ndarray]:

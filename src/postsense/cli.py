@@ -177,7 +177,8 @@ def demo(
         write_synthetic_posts(table.parent, posts=posts)
     for preset in ("text-only", "image-only", "concat"):
         typer.echo(f"\n[{preset}]")
-        _train(table, out / "runs" / preset, load_config(preset), None, 1)
+        config = load_config(preset, values={"training.batch_size": 32})  # 360 train posts
+        _train(table, out / "runs" / preset, config, None, 1)
     run, predictions = out / "runs" / "concat", out / "predictions.jsonl"
     typer.echo("")
     compare([out / "runs" / name for name in ("text-only", "image-only", "concat")])

@@ -24,7 +24,7 @@ MAX_BITS_DOWN = 8  # unlike pictures that agree across differ in 22 and more, of
 MIN_CONTRAST = 2.0  # standard deviation, grey levels of 255
 MIN_CONTRASTING_CELLS = 20
 _POLICY: Final = PicturePolicy(crop_px=72, squash=True)  # 72 = 8 * 9, so cells of whole pixels
-_NOISE: Final = re.compile(r"(?:https?://|www\.|pic\.twitter\.com/)\S*|@\w+|\brt\b")
+_NOISE: Final = re.compile(r"(?:https?|www\.|pic\.twitter\.com/)\S*|@\w+|<\w+>|\brt\b")
 _NO_APOSTROPHES: Final = str.maketrans("", "", "'’")
 _NOT_WORD: Final = re.compile(r"[\W_]+")
 
@@ -55,14 +55,20 @@ class DuplicateGroups:
     kinds: Rows
     groups: tuple[Rows, ...]
 
-    def kinds_of(self, group: Rows) -> list[str]:
-        """Why the posts of a group are one group, in the order of KINDS."""
-        kinds = np.unique(self.kinds[np.isin(self.links[:, 0], group)])
-        return [KINDS[kind] for kind in kinds]
+    def group_kinds(self) -> list[tuple[str, ...]]:
+        """For each group, why its posts are one group, in the order of KINDS."""
+        group_of = {row: number for number, rows in enumerate(self.groups) for row in rows.tolist()}
+        found: list[set[int]] = [set() for _ in self.groups]
+        for row, kind in zip(self.links[:, 0].tolist(), self.kinds.tolist(), strict=True):
+            found[group_of[row]].add(kind)
+        return [tuple(KINDS[kind] for kind in sorted(kinds)) for kinds in found]
 
 
 def clean_text(text: str) -> str:
-    """The words alone: lower case, no links, mentions, `RT`, `#` or punctuation."""
+    """The words alone: lower case, no links, mentions, `RT`, `#` or punctuation.
+
+    Links cut short (`https…`) and placeholders (`<user>`, `HTTPURL`) go too.
+    """
     folded = unicodedata.normalize("NFKC", text).casefold().translate(_NO_APOSTROPHES)
     return _NOT_WORD.sub(" ", _NOISE.sub(" ", folded)).strip()
 

@@ -209,7 +209,7 @@ def _guess(data: bytes) -> str:
 def _refuse_huge(name: str, width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
         limit = f"at most {MAX_PIXELS / 1e6:.0f} megapixels"
-        found = f"{width} x {height} = {width * height / 1e6:.0f} megapixels"
+        found = f"{width} x {height} = {width * height / 1e6:.4g} megapixels"
         raise PictureError(name, limit, found, "Save a smaller copy.")
 
 
