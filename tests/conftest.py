@@ -66,6 +66,7 @@ def posts_file(tmp_path_factory: pytest.TempPathFactory, post_rows: list[dict[st
 @pytest.fixture(scope="session")
 def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A BERT checkpoint of width 16 and two layers that knows the words of the 45 posts."""
+    import torch
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
@@ -85,6 +86,7 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
         max_position_embeddings=64,
     )
     folder = tmp_path_factory.mktemp("tiny-bert")
+    torch.manual_seed(0)
     BertModel(config).save_pretrained(folder)
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,

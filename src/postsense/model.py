@@ -25,13 +25,21 @@ class Branch(nn.Module):
         self.missing = nn.Parameter(torch.zeros(dim))
         self.mean: Tensor
         self.deviation: Tensor
-        self.register_buffer("mean", torch.zeros(dim))
-        self.register_buffer("deviation", torch.ones(dim))
+        self.token_mean: Tensor
+        self.token_deviation: Tensor
+        for name, value in (("mean", 0.0), ("deviation", 1.0)):
+            self.register_buffer(name, torch.full((dim,), value))
+            self.register_buffer(f"token_{name}", torch.full((dim,), value))
 
     def standardize_with(self, mean: Tensor, deviation: Tensor) -> None:
-        """Set the statistics, each (D,), of frozen features."""
+        """Set the statistics, each (D,), of the pooled vectors of frozen features."""
         self.mean.copy_(mean)
         self.deviation.copy_(deviation)
+
+    def standardize_tokens_with(self, mean: Tensor, deviation: Tensor) -> None:
+        """Set the statistics, each (D,), of the tokens of frozen features."""
+        self.token_mean.copy_(mean)
+        self.token_deviation.copy_(deviation)
 
     def forward(self, modality: Embeddings | TokenIds | Pixels) -> Embeddings:
         return self._fill_missing(self._standardize(self._encode(modality)))
@@ -47,11 +55,13 @@ class Branch(nn.Module):
         pooled = (modality.pooled - self.mean) / self.deviation
         tokens = modality.tokens
         if tokens is not None:
-            tokens = (tokens - self.mean) / self.deviation
+            tokens = (tokens - self.token_mean) / self.token_deviation
         return replace(modality, pooled=pooled, tokens=tokens)
 
     def _fill_missing(self, modality: Embeddings) -> Embeddings:
         absent = ~modality.present
+        if not absent.any():
+            return modality  # nothing to fill, and no gradient to send back through the tokens
         pooled = torch.where(absent[:, None], self.missing, modality.pooled)
         if modality.tokens is None or modality.mask is None:
             return replace(modality, pooled=pooled)

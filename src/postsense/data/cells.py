@@ -67,12 +67,10 @@ def _picture_path(value: Any, folder: Path) -> str | None:
 
 def _comments(value: Any) -> list[str] | None:
     """The comments of a list or of a list written as JSON, without the blank ones."""
+    if isinstance(value, str):
+        value = _parse_list(value) if value.strip() else None
     if _is_missing(value):
         return None
-    if isinstance(value, str):
-        if not value.strip():
-            return None
-        value = _parse_list(value)
     if isinstance(value, np.ndarray | tuple):
         value = list(value)
     if not isinstance(value, list):
@@ -96,7 +94,7 @@ def _time(value: Any) -> str | None:
     if isinstance(value, np.datetime64):
         return None if np.isnat(value) else str(value)
     if isinstance(value, int | float | np.number) and not _is_missing(value):
-        return _unix_time(float(value))
+        return _unix_time(value)
     name = _name(value)
     if name is None or not name[0].isalpha():
         return name
@@ -106,11 +104,11 @@ def _time(value: Any) -> str | None:
         return name
 
 
-def _unix_time(seconds: float) -> str:
+def _unix_time(seconds: float | np.number) -> str:
     try:
-        return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat()
+        return datetime.datetime.fromtimestamp(float(seconds), datetime.UTC).isoformat()
     except (ValueError, OverflowError, OSError):
-        raise CellError("a time as text or in Unix seconds", f"{seconds:g}") from None
+        raise CellError("a time as text or in Unix seconds", str(seconds)[:20]) from None
 
 
 def _string(value: Any) -> str | None:

@@ -111,7 +111,8 @@ def _confusions(run: RunPredictions, predicted: Array, weights: Array | None) ->
     cells = np.zeros((len(run.labels), k * k), dtype=np.float32)
     cells[np.arange(len(run.labels)), run.labels * k + predicted] = 1
     drawn = np.ones((1, len(run.labels))) if weights is None else weights
-    return (drawn.astype(np.float32) @ cells).reshape(-1, k, k)
+    counts = drawn.astype(np.float32) @ cells  # whole numbers: exact in float32 below 2**24
+    return counts.astype(np.float64).reshape(-1, k, k)
 
 
 def _score(confusions: Array, metric: str) -> Array:

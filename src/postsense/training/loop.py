@@ -17,6 +17,7 @@ from postsense.config import TrainingSettings
 from postsense.data.batching import epoch_batches
 from postsense.errors import RunError
 from postsense.evaluation.metrics import HIGHER_IS_BETTER, headline_metric
+from postsense.fusion.cross_attention import CrossAttention
 from postsense.inference import predict_logits
 from postsense.losses.total import Weighted, total_loss
 from postsense.model import PostModel
@@ -89,16 +90,17 @@ def _run_phase(phase: Phase, model: PostModel, folder: Path, progress: Progress)
 
 @contextmanager
 def _threads(model: PostModel) -> Iterator[None]:
-    """One CPU thread where only fusion and head train.
+    """One CPU thread where only vectors are fused.
 
-    Their products are too small to share: threads that wait for each other cost more than they
+    Such products are too small to share: threads that wait for each other cost more than they
     give, on a busy machine many times more, and the sums would depend on the number of cores.
     """
     before = torch.get_num_threads()
-    trains_encoder = any(
-        branch is not None and branch.encoder is not None for branch in (model.text, model.image)
+    branches = [branch for branch in (model.text, model.image) if branch is not None]
+    large = isinstance(model.fusion, CrossAttention) or any(
+        branch.encoder is not None for branch in branches
     )
-    torch.set_num_threads(before if trains_encoder else 1)
+    torch.set_num_threads(before if large else 1)
     try:
         yield
     finally:
@@ -149,9 +151,12 @@ def _validate(
 ) -> tuple[PhaseState, bool]:
     """The state after one more epoch, and whether it is the best so far."""
     record = {"epoch": float(state.epoch + 1), **losses}
+    for weight in model.parameters():
+        _refuse_not_finite(phase, weight, state.epoch)
     if not len(phase.val):
         return advanced(state, record, 0.0, better=True), True
     logits = predict_logits(model, phase.val, device, workers=phase.settings.workers)
+    _refuse_not_finite(phase, torch.from_numpy(logits), state.epoch)
     assert phase.val.labels is not None
     scores = {name: headline_metric(name, logits, phase.val.labels) for name in HIGHER_IS_BETTER}
     score = scores[phase.settings.select_by]
@@ -172,11 +177,13 @@ def _weights(model: PostModel) -> Tensors:
     return {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
 
 
-def _refuse_not_finite(phase: Phase, loss: torch.Tensor, epoch: int) -> None:
-    if not torch.isfinite(loss):
+def _refuse_not_finite(phase: Phase, values: torch.Tensor, epoch: int) -> None:
+    """values: the loss, weights or logits; what is not finite there makes the loss so."""
+    wrong = values.detach()[~torch.isfinite(values)]
+    if len(wrong):
         raise RunError(
             f"{phase.name}, epoch {epoch + 1}",
             "a finite loss",
-            str(float(loss)),
+            str(float(wrong[0])),
             "Lower training.learning_rate or training.encoder_learning_rate.",
         )

@@ -19,6 +19,7 @@ from postsense.training.checkpoint import PhaseState
 from postsense.training.loop import Phase, run_phase
 
 STATISTICS_POSTS = 20_000  # posts that feature statistics are taken from, at most
+TOKEN_STATISTICS_POSTS = 500  # the same for tokens: 49 regions of a post are many
 
 
 @dataclass(frozen=True)
@@ -74,5 +75,9 @@ def _standardize(branch: Branch | None, column: object, rows: "np.ndarray") -> N
         return
     stored = column.rows[rows]
     stored = stored[stored >= 0][:STATISTICS_POSTS]
-    if len(stored):
-        branch.standardize_with(*statistics(torch.from_numpy(column.store.pooled(stored))))
+    if not len(stored):
+        return
+    branch.standardize_with(*statistics(torch.from_numpy(column.store.pooled(stored))))
+    if column.store.with_tokens:
+        tokens, mask = column.store.tokens(stored[:TOKEN_STATISTICS_POSTS])
+        branch.standardize_tokens_with(*statistics(torch.from_numpy(tokens[mask])))

@@ -1,0 +1,128 @@
+"""Classifiers on labelled posts: the split measured, means over seeds, bad rows, refusals."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from postsense.classifier import Classifier, Predictions, average_predictions
+from postsense.config import load_config
+from postsense.data.loading import load_posts
+from postsense.data.splitting import split_posts
+from postsense.errors import DataError
+from postsense.evaluation.evaluate import class_numbers, evaluate_classifiers, metrics_of
+from postsense.evaluation.metrics import HEADLINE, classification_metrics
+from postsense.inputs import BadRow, prepare_posts
+from postsense.training.methods import fit_classifier
+
+Rows = list[dict[str, Any]]
+CLASSES = ("negative", "neutral", "positive")
+
+
+@pytest.fixture(scope="module")
+def classifiers(post_rows: Rows, tmp_path_factory: pytest.TempPathFactory) -> list[Classifier]:
+    """Three seeds, barely trained, so that they err in different ways."""
+    trained = []
+    for seed in range(3):
+        values = {"seed": seed, "training.epochs": 1, "training.device": "cpu"}
+        config = load_config("image-only", values=values)
+        splits = split_posts(load_posts(post_rows), None, validation_fraction=0.1, seed=0)
+        prepared = prepare_posts(splits.posts, config)
+        folder = tmp_path_factory.mktemp("checkpoints")
+        trained.append(fit_classifier(splits, prepared, config, folder)[0])
+    return trained
+
+
+def expected(classifier: Classifier, rows: Rows) -> dict[str, Any]:
+    predicted = classifier.predict(load_posts(rows)).probs.argmax(axis=1)
+    labels = np.array([CLASSES.index(row["label"]) for row in rows])
+    return classification_metrics(labels, predicted, CLASSES)
+
+
+def test_the_test_split_is_measured_if_there_is_one(
+    classifiers: list[Classifier], post_rows: Rows
+) -> None:
+    report = evaluate_classifiers(classifiers[:1], load_posts(post_rows))
+    test = [row for row in post_rows if row["split"] == "test"]
+    assert report == {"split": "test", "bad_rows": 0, **expected(classifiers[0], test)}
+
+
+def test_all_posts_are_measured_if_there_is_no_test_split(
+    classifiers: list[Classifier], post_rows: Rows
+) -> None:
+    rows = [{**row, "split": None} for row in post_rows]
+    report = evaluate_classifiers(classifiers[:1], load_posts(rows))
+    assert (report["split"], report["posts"]) == ("all", 45)
+    assert report["confusion"] == expected(classifiers[0], rows)["confusion"]
+
+
+def test_a_named_split_is_measured(classifiers: list[Classifier], post_rows: Rows) -> None:
+    report = evaluate_classifiers(classifiers[:1], load_posts(post_rows), "val")
+    val = [row for row in post_rows if row["split"] == "val"]
+    assert report["split"] == "val"
+    assert report["confusion"] == expected(classifiers[0], val)["confusion"]
+
+
+@pytest.mark.parametrize("name", HEADLINE)
+def test_several_seeds_give_mean_and_standard_deviation(
+    classifiers: list[Classifier], post_rows: Rows, name: str
+) -> None:
+    report = evaluate_classifiers(classifiers, load_posts(post_rows), "all")
+    each = [expected(classifier, post_rows)[name] for classifier in classifiers]
+    assert report[name] == pytest.approx(np.mean(each))
+    assert report["sd"][name] == pytest.approx(np.std(each, ddof=1))
+    assert [(seed["seed"], seed[name]) for seed in report["seeds"]] == list(enumerate(each))
+
+
+def test_the_ensemble_is_measured_on_the_mean_probabilities(
+    classifiers: list[Classifier], post_rows: Rows
+) -> None:
+    posts = load_posts(post_rows)
+    report = evaluate_classifiers(classifiers, posts, "all")
+    probs = np.mean([classifier.predict(posts).probs for classifier in classifiers], axis=0)
+    labels = class_numbers(posts, CLASSES)
+    mean = classification_metrics(labels, probs.argmax(axis=1), CLASSES)
+    assert report["confusion"] == mean["confusion"]
+    assert report["ensemble"] == {name: mean[name] for name in HEADLINE}
+    assert np.array_equal(average_predictions(classifiers, posts).probs, probs)
+
+
+def test_posts_without_a_label_are_left_out(classifiers: list[Classifier], post_rows: Rows) -> None:
+    rows = [{**row, "label": None} if row["id"] == "p0" else row for row in post_rows]
+    assert evaluate_classifiers(classifiers[:1], load_posts(rows), "all")["posts"] == 44
+
+
+def test_bad_rows_are_counted_and_not_scored(
+    classifiers: list[Classifier], post_rows: Rows
+) -> None:
+    bad = {**post_rows[0], "id": "bad", "image": "/nowhere/x.png"}
+    report = evaluate_classifiers(classifiers, load_posts([*post_rows, bad]), "all")
+    clean = evaluate_classifiers(classifiers, load_posts(post_rows), "all")
+    assert report == {**clean, "bad_rows": 1}
+
+
+def test_a_split_without_labelled_posts_is_refused(
+    classifiers: list[Classifier], post_rows: Rows
+) -> None:
+    with pytest.raises(DataError, match="labelled posts in split 'dev'.*'test', 'train', 'val'"):
+        evaluate_classifiers(classifiers[:1], load_posts(post_rows), "dev")
+
+
+def test_a_label_that_the_classifier_lacks_is_refused(post_rows: Rows) -> None:
+    rows = [*post_rows[:3], {**post_rows[3], "label": "positiv"}]
+    with pytest.raises(DataError, match="post 'p3'.*found 'positiv'. Did you mean 'positive'"):
+        class_numbers(load_posts(rows), CLASSES)
+
+
+def test_a_missing_label_is_refused(post_rows: Rows) -> None:
+    rows = [post_rows[0], {**post_rows[1], "label": None}]
+    with pytest.raises(DataError, match="post 'p1'.*found no label"):
+        class_numbers(load_posts(rows), CLASSES)
+
+
+def test_metrics_skip_rows_without_probabilities() -> None:
+    probs = np.array([[0.9, 0.1], [np.nan, np.nan], [0.2, 0.8]], dtype=np.float32)
+    predictions = Predictions(("a", "b", "c"), ("no", "yes"), probs, (BadRow("b", "why"),))
+    report = metrics_of(predictions, np.array([0, 0, 0]))
+    assert (report["posts"], report["bad_rows"], report["accuracy"]) == (2, 1, 0.5)

@@ -1,0 +1,112 @@
+"""Rules of the source tree: who may import whom, and what no file may contain."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import postsense
+
+PACKAGE = Path(postsense.__file__).parent
+MODULES = sorted(file for file in PACKAGE.rglob("*.py"))
+FLOW = [
+    "errors",
+    "atomic",
+    "progress",
+    "config",
+    "posts",
+    "data",
+    "encoders",
+    "batches",
+    "outputs",
+    "fusion",
+    "losses",
+    "model",
+    "inputs",
+    "build",
+    "inference",
+    "classifier",
+    "evaluation",
+    "training",
+    "model_folder",
+    "tables",
+    "runs",
+    "results",
+    "estimator",
+    "terminal",
+    "cli",
+    "__main__",
+]
+BANNED_NAMES = {"utils", "util", "helpers", "common", "misc", "base", "core", "manager"}
+
+
+def name_of(module: Path) -> str:
+    return str(module.relative_to(PACKAGE))
+
+
+def stage_of(module: Path) -> str:
+    return module.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def stages_imported(module: Path) -> Iterator[str]:
+    """The top-level names of postsense that a module imports, wherever in it."""
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("postsense."):
+            yield str(node.module).split(".")[1]
+        elif isinstance(node, ast.ImportFrom) and node.module == "postsense":
+            yield from (alias.name for alias in node.names if alias.name in FLOW)
+        elif isinstance(node, ast.Import):
+            names = [alias.name.split(".") for alias in node.names]
+            yield from (name[1] for name in names if name[0] == "postsense" and len(name) > 1)
+
+
+def calls(module: Path) -> Iterator[tuple[str, ast.Call]]:
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func), node
+
+
+modules = pytest.mark.parametrize("module", MODULES, ids=name_of)
+
+
+@modules
+def test_a_module_imports_only_from_earlier_stages(module: Path) -> None:
+    if stage_of(module) in ("__init__", "presets"):
+        return
+    place = FLOW.index(stage_of(module))
+    late = sorted({stage for stage in stages_imported(module) if FLOW.index(stage) > place})
+    assert not late, f"{name_of(module)} imports the later stages {late}"
+
+
+def test_every_stage_has_a_place_in_the_flow() -> None:
+    assert sorted(FLOW) == sorted({stage_of(module) for module in MODULES} - {"__init__", "presets"})
+
+
+@modules
+def test_a_module_says_in_its_first_line_what_it_is_for(module: Path) -> None:
+    text = module.read_text(encoding="utf-8")
+    assert not text.strip() or ast.get_docstring(ast.parse(text))
+
+
+@modules
+def test_a_module_is_named_after_what_is_in_it(module: Path) -> None:
+    assert not BANNED_NAMES & set(Path(name_of(module)).with_suffix("").parts)
+
+
+@modules
+def test_only_the_command_line_and_the_terminal_print(module: Path) -> None:
+    if stage_of(module) not in ("cli", "terminal"):
+        assert "print" not in [name for name, _ in calls(module)]
+
+
+@modules
+def test_nothing_is_pickled(module: Path) -> None:
+    tree = ast.parse(module.read_text(encoding="utf-8"))
+    imported = [ast.unparse(n) for n in ast.walk(tree) if isinstance(n, ast.Import | ast.ImportFrom)]
+    assert not [line for line in imported if "pickle" in line or "joblib" in line]
+    for name, call in calls(module):
+        options = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+        assert name != "torch.save"
+        assert name != "torch.load" or options.get("weights_only") == "True"
+        assert name != "np.load" or options.get("allow_pickle") == "False"

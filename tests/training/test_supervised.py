@@ -1,0 +1,126 @@
+"""What the supervised method builds and moves: encoders, statistics, class weights."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from postsense.config import Config, load_config
+from postsense.data.loading import load_posts
+from postsense.encoders.backbone import load_text_backbone
+from postsense.inference import predict_logits
+from postsense.inputs import prepare_posts
+from postsense.losses.total import total_loss
+from postsense.model import PostModel
+from postsense.outputs import PostOutput
+from postsense.training.supervised import TrainingData, loss_terms, new_model, train_supervised
+
+CLASSES = ("negative", "neutral", "positive")
+
+
+def configured(tiny_bert: Path, **settings: Any) -> Config:
+    values = {"fusion.name": "text_only", "encoders.text.name": str(tiny_bert)}
+    quick = {"training.epochs": 2, "training.learning_rate": 0.01, "training.device": "cpu"}
+    return load_config(values={**values, **quick, **settings})
+
+
+def training_data(rows: list[dict[str, Any]], config: Config, train: Any = None) -> TrainingData:
+    prepared = prepare_posts(load_posts(rows), config)
+    chosen = np.arange(27) if train is None else np.asarray(train)
+    return TrainingData(
+        prepared.dataset(chosen, CLASSES), prepared.dataset(np.arange(27, 36), CLASSES), CLASSES
+    )
+
+
+def encoder_weights(model: PostModel) -> dict[str, torch.Tensor]:
+    assert model.text is not None and model.text.encoder is not None
+    return dict(model.text.encoder.backbone.state_dict())
+
+
+def test_a_trained_encoder_moves_from_its_pretrained_weights(
+    tiny_bert: Path, post_rows: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    settings = {"encoders.text.trainable": True, "training.encoder_learning_rate": 0.001}
+    config = configured(tiny_bert, **settings)
+    data = training_data(post_rows, config)
+    before = load_text_backbone(tiny_bert, None).state_dict()
+    start = encoder_weights(new_model(data, config))
+    assert all(torch.equal(start[name], before[name]) for name in before)
+    model, _ = train_supervised(data, config, tmp_path)
+    after = encoder_weights(model)
+    changed = [name for name in before if not torch.equal(after[name], before[name])]
+    assert "model.encoder.layer.0.attention.self.query.weight" in changed
+    assert "model.embeddings.word_embeddings.weight" in changed
+
+
+def test_a_frozen_encoder_is_no_part_of_the_model(
+    tiny_bert: Path, post_rows: list[dict[str, Any]]
+) -> None:
+    config = configured(tiny_bert)
+    model = new_model(training_data(post_rows, config), config)
+    assert model.text is not None and model.text.encoder is None
+    assert not [name for name in model.state_dict() if "backbone" in name]
+
+
+def test_eight_posts_are_learnt_by_heart_through_a_trained_encoder(
+    tiny_bert: Path, post_rows: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    rates = {"training.encoder_learning_rate": 0.01, "training.epochs": 15}
+    still = {"fusion.dropout": 0.0, "fusion.input_dropout": 0.0, "training.patience": 99}
+    config = configured(tiny_bert, **{"encoders.text.trainable": True}, **rates, **still)
+    data = training_data(post_rows, config, train=range(8))
+    model, _ = train_supervised(data, config, tmp_path)
+    predicted = predict_logits(model, data.train).argmax(axis=1)
+    assert predicted.tolist() == data.train.labels.tolist()
+
+
+@pytest.mark.parametrize("trainable", [False, True])
+def test_the_seed_decides_the_first_weights(
+    tiny_bert: Path, post_rows: list[dict[str, Any]], trainable: bool
+) -> None:
+    config = configured(tiny_bert, **{"encoders.text.trainable": trainable})
+    data = training_data(post_rows, config)
+    heads = []
+    for seed in (3, 3, 4):
+        torch.rand(seed)  # what was drawn before does not matter
+        model = new_model(data, config.model_copy(update={"seed": seed}))
+        heads.append(model.head[1].weight)
+    assert torch.equal(heads[0], heads[1])
+    assert not torch.equal(heads[0], heads[2])
+
+
+def test_frozen_features_are_standardised_with_the_training_posts_alone(
+    tiny_bert: Path, post_rows: list[dict[str, Any]]
+) -> None:
+    config = configured(tiny_bert)
+    data = training_data(post_rows, config, train=range(10))
+    model = new_model(data, config)
+    features = data.train.text.batch(np.arange(10)).pooled
+    assert model.text is not None
+    torch.testing.assert_close(model.text.mean, features.mean(dim=0))
+    torch.testing.assert_close(model.text.deviation, features.std(dim=0, correction=0))
+
+
+def test_posts_without_the_modality_do_not_count_in_its_statistics(
+    tiny_bert: Path, post_rows: list[dict[str, Any]]
+) -> None:
+    config = configured(tiny_bert)
+    rows = [{**row, "text": None} if number < 5 else row for number, row in enumerate(post_rows)]
+    some = new_model(training_data(rows, config, train=range(10)), config)
+    rest = new_model(training_data(post_rows, config, train=range(5, 10)), config)
+    assert some.text is not None and rest.text is not None
+    assert torch.equal(some.text.mean, rest.text.mean)
+
+
+def test_balanced_class_weights_come_from_the_training_labels(
+    tiny_bert: Path, post_rows: list[dict[str, Any]]
+) -> None:
+    config = configured(tiny_bert, **{"losses.class_weights": "balanced"})
+    data = training_data(post_rows, config, train=[0, 3, 6, 9, 1, 2])  # 4, 1 and 1 of a class
+    logits = torch.zeros(6, 3)
+    output = PostOutput(logits=logits, fused=logits, text=None, image=None)
+    loss = total_loss(loss_terms(data, config), output, data.train[np.arange(6)])
+    # 6 / (3 * 4) for four posts, 6 / 3 for two, each times log 3, over 6 posts
+    assert float(loss.total) == pytest.approx((4 * 0.5 + 2 * 2.0) / 6 * np.log(3))
