@@ -15,6 +15,12 @@ from PIL import Image
 CLASSES = ("negative", "neutral", "positive")
 WORDS = {"negative": "awful rain again", "neutral": "bus line", "positive": "what a lovely day"}
 SPLITS = ("train", "train", "train", "val", "test")
+TINY_LAYERS = {
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+}
 
 
 @pytest.fixture(scope="session")
@@ -63,6 +69,18 @@ def posts_file(tmp_path_factory: pytest.TempPathFactory, post_rows: list[dict[st
     return file
 
 
+@pytest.fixture
+def draw_picture(tmp_path: Path) -> Callable[[str, int], str]:
+    """`draw_picture(name, seed)` writes a small picture and returns its path."""
+
+    def draw(name: str, seed: int) -> str:
+        pixels = np.random.default_rng(seed).integers(0, 255, (24, 36, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / name)
+        return str(tmp_path / name)
+
+    return draw
+
+
 @pytest.fixture(scope="session")
 def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A BERT checkpoint of width 16 and two layers that knows the words of the 45 posts."""
@@ -97,6 +115,94 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
         model_max_length=64,
     )
     fast.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_vit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ViT checkpoint of width 16 and two layers for pictures of 32 x 32 in four patches."""
+    import torch
+    from transformers import ViTConfig, ViTModel
+
+    folder = tmp_path_factory.mktemp("tiny-vit")
+    torch.manual_seed(0)
+    config = ViTConfig(**TINY_LAYERS, image_size=32, patch_size=16)
+    ViTModel(config, add_pooling_layer=False).save_pretrained(folder)
+    processor = {
+        "image_processor_type": "ViTImageProcessor",
+        "size": {"height": 32, "width": 32},
+        "resample": 2,
+        "image_mean": [0.5, 0.5, 0.5],
+        "image_std": [0.25, 0.25, 0.25],
+    }
+    (folder / "preprocessor_config.json").write_text(json.dumps(processor))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_resnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ResNet checkpoint whose last feature map is 16 wide."""
+    import torch
+    from transformers import ResNetConfig, ResNetModel
+
+    folder = tmp_path_factory.mktemp("tiny-resnet")
+    torch.manual_seed(0)
+    config = ResNetConfig(
+        embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic"
+    )
+    ResNetModel(config).save_pretrained(folder)
+    processor = {
+        "image_processor_type": "ConvNextImageProcessor",
+        "size": {"shortest_edge": 32},
+        "crop_pct": 0.875,
+        "resample": 3,
+    }
+    (folder / "preprocessor_config.json").write_text(json.dumps(processor))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_clip(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> Path:
+    """A CLIP checkpoint, a text and a vision model of two layers, with tiny_bert's tokenizer."""
+    import shutil
+
+    import torch
+    from transformers import CLIPConfig, CLIPModel
+
+    folder = tmp_path_factory.mktemp("tiny-clip")
+    shutil.copytree(tiny_bert, folder, dirs_exist_ok=True)
+    (folder / "model.safetensors").unlink()
+    text = {"vocab_size": 32, "eos_token_id": 3, "bos_token_id": 2, "pad_token_id": 0}
+    vision = {"image_size": 32, "patch_size": 16}
+    torch.manual_seed(0)
+    config = CLIPConfig(
+        text_config={**TINY_LAYERS, **text, "max_position_embeddings": 24},
+        vision_config={**TINY_LAYERS, **vision},
+    )
+    CLIPModel(config).save_pretrained(folder)
+    processor = {
+        "image_processor_type": "CLIPImageProcessor",
+        "size": {"shortest_edge": 40},
+        "crop_size": {"height": 32, "width": 32},
+        "do_center_crop": True,
+        "resample": 3,
+        "image_mean": [0.48, 0.46, 0.41],
+        "image_std": [0.27, 0.26, 0.28],
+    }
+    (folder / "preprocessor_config.json").write_text(json.dumps(processor))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained_run(tmp_path_factory: pytest.TempPathFactory, posts_file: Path) -> Path:
+    """A run of preset concat on the 45 posts, with the two seeds 0 and 1. Not to be changed."""
+    from postsense.config import load_config
+    from postsense.data.loading import load_posts
+    from postsense.runs import train_run
+
+    values = {"training.epochs": 8, "training.learning_rate": 0.01, "training.device": "cpu"}
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    train_run(load_posts(posts_file), load_config("concat", values=values), folder, seeds=2)
     return folder
 
 

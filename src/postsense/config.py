@@ -213,7 +213,7 @@ def _config_error(error: ValidationError) -> ConfigError:
     for problem in error.errors():
         key = ".".join(str(part) for part in problem["loc"])
         if problem["type"] == "extra_forbidden":
-            problems.append(f"unknown '{key}' ({nearest(key, known).rstrip('.?')}?)")
+            problems.append(f"unknown '{key}' ({nearest(key, known).rstrip('.')})")
         else:
             message = problem["msg"][0].lower() + problem["msg"][1:]
             problems.append(f"{key} = {problem['input']!r} ({message})")

@@ -22,7 +22,12 @@ from postsense.build import build_model, load_encoders
 from postsense.classifier import Classifier
 from postsense.config import Config, EncoderSettings, parse_config
 from postsense.encoders.frozen import FrozenImageEncoder, FrozenTextEncoder
-from postsense.encoders.pretrained import BUILTIN, image_checkpoint, text_checkpoint
+from postsense.encoders.pretrained import (
+    BUILTIN,
+    fingerprint_folder,
+    image_checkpoint,
+    text_checkpoint,
+)
 from postsense.errors import ConfigError, ModelError
 from postsense.inputs import pick_device, reads_image, reads_text
 from postsense.model import Branch
@@ -30,6 +35,10 @@ from postsense.training.checkpoint import save_tensors
 
 FORMAT = 1
 WEIGHTS = "weights.safetensors"
+_KEYS = {
+    *("format", "classes", "text_dim", "image_dim"),
+    *("frozen", "weights_sha256", "own", "config"),
+}
 _ANEW = "Train again, or copy the folder again from its source."
 
 
@@ -61,6 +70,7 @@ def load_model(folder: Path) -> Classifier:
     description = _read_description(folder)
     config = _config(folder, description)
     _verify_weights(folder, description["weights_sha256"])
+    _verify_own(folder, description["own"])
     encoders = load_encoders(
         config, description["text_dim"], description["image_dim"], pretrained=False
     )
@@ -85,6 +95,7 @@ def _description(classifier: Classifier, folder: Path) -> dict[str, Any]:
         "image_dim": None if model.image is None else model.image.dim,
         "frozen": _frozen_keys(classifier.config),
         "weights_sha256": _sha256(folder / WEIGHTS),
+        "own": _own_keys(folder),
         "config": classifier.config.model_dump(mode="json"),
     }
 
@@ -99,18 +110,18 @@ def _read_description(folder: Path) -> dict[str, Any]:
         ) from None
     except (OSError, ValueError) as error:
         raise ModelError(file, "JSON in UTF-8", str(error), _ANEW) from None
-    needed = {"format", "classes", "text_dim", "image_dim", "frozen", "weights_sha256", "config"}
-    missing = sorted(needed - set(description)) if isinstance(description, dict) else sorted(needed)
-    if missing:
-        raise ModelError(file, f"the keys {sorted(needed)}", f"no {missing}", _ANEW)
-    if description["format"] != FORMAT:
+    found = description if isinstance(description, dict) else {}
+    if found.get("format", FORMAT) != FORMAT:
         raise ModelError(
             file,
             f"format {FORMAT}",
-            f"format {description['format']}",
-            f"Use the postsense that wrote it ({description.get('postsense')}), or train again.",
+            f"format {found['format']}",
+            f"Use the postsense that wrote it ({found.get('postsense')}), or train again.",
         )
-    return dict(description)
+    missing = sorted(_KEYS - set(found))
+    if missing:
+        raise ModelError(file, f"the keys {sorted(_KEYS)}", f"no {missing}", _ANEW)
+    return found
 
 
 def _config(folder: Path, description: dict[str, Any]) -> Config:
@@ -141,6 +152,22 @@ def _verify_weights(folder: Path, expected: str) -> None:
     found = _sha256(file)
     if found != expected:
         raise ModelError(file, f"SHA-256 {expected}", found, f"The file is damaged. {_ANEW}")
+
+
+def _verify_own(folder: Path, expected: dict[str, str]) -> None:
+    if _own_keys(folder) != expected:
+        raise ModelError(
+            folder,
+            f"the files of its trained encoders, {expected}",
+            f"{_own_keys(folder)}",
+            f"The files are damaged. {_ANEW}",
+        )
+
+
+def _own_keys(folder: Path) -> dict[str, str]:
+    """A hash of each trained encoder's configuration and tokenizer."""
+    parts = {part: folder / f"{part}_encoder" for part in ("text", "image")}
+    return {part: fingerprint_folder(inside) for part, inside in parts.items() if inside.is_dir()}
 
 
 def _verify_frozen(folder: Path, config: Config, expected: dict[str, str]) -> None:

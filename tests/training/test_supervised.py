@@ -10,6 +10,7 @@ import torch
 from postsense.config import Config, load_config
 from postsense.data.loading import load_posts
 from postsense.encoders.backbone import load_text_backbone
+from postsense.errors import DataError
 from postsense.inference import predict_logits
 from postsense.inputs import prepare_posts
 from postsense.losses.total import total_loss
@@ -112,6 +113,16 @@ def test_posts_without_the_modality_do_not_count_in_its_statistics(
     rest = new_model(training_data(post_rows, config, train=range(5, 10)), config)
     assert some.text is not None and rest.text is not None
     assert torch.equal(some.text.mean, rest.text.mean)
+
+
+@pytest.mark.parametrize(("absent", "name"), [("text", "a text"), ("image", "a picture")])
+def test_a_modality_that_no_training_post_has_is_refused(
+    post_rows: list[dict[str, Any]], absent: str, name: str
+) -> None:
+    rows = [{**row, absent: None} if number < 27 else row for number, row in enumerate(post_rows)]
+    config = load_config("concat")
+    with pytest.raises(DataError, match=f"train: expected posts with {name}, found none"):
+        new_model(training_data(rows, config), config)
 
 
 def test_balanced_class_weights_come_from_the_training_labels(

@@ -24,7 +24,7 @@ MAX_BITS_DOWN = 8  # unlike pictures that agree across differ in 22 and more, of
 MIN_CONTRAST = 2.0  # standard deviation, grey levels of 255
 MIN_CONTRASTING_CELLS = 20
 _POLICY: Final = PicturePolicy(crop_px=72, squash=True)  # 72 = 8 * 9, so cells of whole pixels
-_NOISE: Final = re.compile(r"(?:https?|www\.|pic\.twitter\.com/)\S*|@\w+|<\w+>|\brt\b")
+_NOISE: Final = re.compile(r"(?:https?|\bwww\.|pic\.twitter\.com/)\S*|@\w+|<\w+>|\brt\b")
 _NO_APOSTROPHES: Final = str.maketrans("", "", "'’")
 _NOT_WORD: Final = re.compile(r"[\W_]+")
 
@@ -150,7 +150,8 @@ def similar_hashes(hashes: NDArray[np.uint64], max_bits: int) -> Rows:
     edges = np.linspace(0, 64, max_bits + 2).astype(np.uint64)
     kept = []
     for low, high in pairwise(edges):
-        band = (hashes >> low) & ((np.uint64(1) << (high - low)) - np.uint64(1))
+        above = np.uint64(64) - high
+        band = (hashes << above) >> (above + low)
         for pairs in _pairs_of_equal(band):
             different = np.bitwise_count(hashes[pairs[:, 0]] ^ hashes[pairs[:, 1]])
             kept.append(pairs[different <= max_bits])

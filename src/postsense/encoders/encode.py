@@ -41,6 +41,8 @@ def encode_texts(
     for start, texts in _chunks(posts, "text"):
         tick = _Ticker("encode texts", start, len(texts), len(posts), progress)
         rows.append(_encode_texts(texts, encoder, store, threads, tick))
+    if not store.shards:  # no post has a text; one that is made up tells how wide features are
+        _encode_texts(["."], encoder, store, threads, _Ticker("encode texts", 0, 1, 1, silent))
     return FeatureColumn(store, np.concatenate(rows))
 
 
@@ -60,6 +62,9 @@ def encode_pictures(
         found, failed = _encode_pictures(paths, encoder, store, threads, tick)
         rows.append(found)
         bad.update({start + post: error for post, error in failed.items()})
+    if not store.shards:  # as for texts; no picture file is empty, so the key is never asked for
+        black = np.zeros((3, encoder.policy.crop_px, encoder.policy.crop_px), dtype=np.float32)
+        store.append(np.array([content_key(b"")], dtype=np.uint64), encoder.encode([black]))
     return FeatureColumn(store, np.concatenate(rows)), bad
 
 
@@ -128,7 +133,8 @@ def _encode_pictures(
     tick(0, 0)
     rows = np.where(present, store.find(keys), -1)
     for post in np.flatnonzero(present & (rows < 0)):
-        bad[int(post)] = failed[_key(keys[post])]
+        error = failed[_key(keys[post])]  # of whichever copy of the picture was decoded
+        bad[int(post)] = PictureError(paths[post], error.expected, error.found, error.fix)
     return rows, bad
 
 

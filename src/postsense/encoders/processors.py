@@ -8,6 +8,7 @@ from postsense.data.images import PicturePolicy
 from postsense.encoders.pretrained import quiet_transformers
 from postsense.errors import EncoderError
 
+_CONVNEXT_SQUASHES_FROM = 384
 _RESAMPLE = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 
 
@@ -94,12 +95,17 @@ def _policy_of(settings: Mapping[str, Any]) -> PicturePolicy:
     shorter = size.get("shortest_edge")
     cropped = bool(settings.get("do_center_crop")) and bool(crop)
     target = int(crop["height"] if cropped else shorter or size.get("height") or 224)
-    normalized = settings.get("do_normalize", True)
+    resized = int(shorter or size.get("height") or target)
+    squash = shorter is None and not cropped
+    share = settings.get("crop_pct")  # ConvNeXt: what the crop keeps of a small picture's side
+    if share and target < _CONVNEXT_SQUASHES_FROM:
+        resized = int(target / share)
+    resample, normalized = settings.get("resample"), settings.get("do_normalize", True)
     return PicturePolicy(
-        resize_px=int(shorter or size.get("height") or target),
+        resize_px=resized,
         crop_px=target,
-        squash=shorter is None and not cropped,
-        resample=_RESAMPLE.get(int(settings.get("resample") or 2), "bilinear"),  # type: ignore[arg-type]
+        squash=squash or bool(share and target >= _CONVNEXT_SQUASHES_FROM),
+        resample=_RESAMPLE.get(2 if resample is None else int(resample), "bilinear"),  # type: ignore[arg-type]
         mean=_triple(settings.get("image_mean"), 0.0) if normalized else (0.0, 0.0, 0.0),
         std=_triple(settings.get("image_std"), 1.0) if normalized else (1.0, 1.0, 1.0),
     )

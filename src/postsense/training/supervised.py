@@ -11,6 +11,7 @@ from postsense.batches import PostDataset
 from postsense.build import build_model, load_encoders
 from postsense.config import Config
 from postsense.encoders.features import FeatureColumn, statistics
+from postsense.errors import DataError
 from postsense.losses.classification import balanced_class_weights
 from postsense.losses.total import Weighted, classification_term
 from postsense.model import Branch, PostModel
@@ -48,13 +49,16 @@ def train_supervised(
 
 
 def new_model(data: TrainingData, config: Config) -> PostModel:
-    """A model with fresh weights from the seed, its branches scaled to the training posts."""
+    """A model with fresh weights from the seed, its branches scaled to the training posts.
+
+    Raises: DataError: no training post has a modality that the fusion reads.
+    """
     torch.manual_seed(config.seed)
     text, image = data.train.text, data.train.image
     encoders = load_encoders(config, _width(text), _width(image))
     model = build_model(config, encoders, len(data.classes))
-    _standardize(model.text, text, data.train.rows)
-    _standardize(model.image, image, data.train.rows)
+    _standardize(model.text, text, data.train.rows, "a text")
+    _standardize(model.image, image, data.train.rows, "a picture")
     return model
 
 
@@ -70,13 +74,18 @@ def _width(column: object) -> int | None:
     return column.store.dim if isinstance(column, FeatureColumn) else None
 
 
-def _standardize(branch: Branch | None, column: object, rows: "np.ndarray") -> None:
+def _standardize(branch: Branch | None, column: object, rows: "np.ndarray", modality: str) -> None:
     if branch is None or not isinstance(column, FeatureColumn):
         return
     stored = column.rows[rows]
     stored = stored[stored >= 0][:STATISTICS_POSTS]
     if not len(stored):
-        return
+        raise DataError(
+            "train",
+            f"posts with {modality}",
+            "none",
+            "Add some, or choose --preset text-only or image-only.",
+        )
     branch.standardize_with(*statistics(torch.from_numpy(column.store.pooled(stored))))
     if column.store.with_tokens:
         tokens, mask = column.store.tokens(stored[:TOKEN_STATISTICS_POSTS])

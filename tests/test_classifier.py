@@ -1,0 +1,120 @@
+"""Posts in, labels and probabilities out: order, absent modalities, bad rows, independence."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from postsense.classifier import Classifier, Predictions, average_predictions
+from postsense.data.loading import load_posts
+from postsense.errors import DataError
+from postsense.inputs import BadRow
+from postsense.runs import load_run
+
+Rows = list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def classifier(trained_run: Path) -> Classifier:
+    return load_run(trained_run)[0]
+
+
+def test_posts_are_classified_in_their_order(classifier: Classifier, post_rows: Rows) -> None:
+    rows = [post_rows[number] for number in (7, 3, 30, 2)]
+    predictions = classifier.predict(load_posts(rows))
+    assert predictions.ids == ("p7", "p3", "p30", "p2")
+    assert predictions.labels == [row["label"] for row in rows]
+    assert predictions.probs.sum(axis=1) == pytest.approx(np.ones(4))
+
+
+def test_labels_and_splits_are_not_looked_at(classifier: Classifier, post_rows: Rows) -> None:
+    bare = [{key: row[key] for key in ("id", "text", "image")} for row in post_rows]
+    whole, blind = (classifier.predict(load_posts(rows)).probs for rows in (post_rows, bare))
+    assert np.array_equal(whole, blind)
+
+
+def test_a_posts_probabilities_do_not_depend_on_the_others_in_the_table(
+    classifier: Classifier, post_rows: Rows
+) -> None:
+    together = classifier.predict(load_posts(post_rows)).probs
+    for number in (0, 13, 44):
+        alone = classifier.predict(load_posts([post_rows[number]])).probs[0]
+        assert alone == pytest.approx(together[number], abs=1e-6)
+
+
+@pytest.mark.parametrize("absent", ["text", "image"])
+def test_posts_that_lack_a_modality_are_classified_by_the_other(
+    classifier: Classifier, post_rows: Rows, absent: str
+) -> None:
+    predictions = classifier.predict(load_posts([{**row, absent: None} for row in post_rows]))
+    right = [found == row["label"] for found, row in zip(predictions.labels, post_rows)]
+    assert np.mean(right) > 0.8
+    assert predictions.bad == ()
+
+
+@pytest.mark.parametrize("absent", ["text", "image"])
+def test_a_table_without_a_modality_is_classified_on_a_fresh_machine(
+    classifier: Classifier,
+    post_rows: Rows,
+    absent: str,
+    tmp_path: Path,
+    cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "onnx").symlink_to(cache / "onnx")
+    posts = load_posts([{**row, absent: None} for row in post_rows[:3]])
+    expected = classifier.predict(posts).probs
+    monkeypatch.setenv("POSTSENSE_CACHE", str(tmp_path))
+    assert classifier.predict(posts).probs == pytest.approx(expected, abs=1e-6)
+
+
+def test_bad_rows_get_no_label_and_a_reason(classifier: Classifier, post_rows: Rows) -> None:
+    empty = {"id": "empty", "text": " ", "image": None}
+    lost = {"id": "lost", "text": "a day", "image": "/nowhere/lost.png"}
+    predictions = classifier.predict(load_posts([empty, *post_rows[:40], lost]))
+    assert [row.id for row in predictions.bad] == ["empty", "lost"]
+    assert "neither" in predictions.bad[0].reason
+    assert "/nowhere/lost.png: expected a picture file" in predictions.bad[1].reason
+    assert predictions.labels[0] is predictions.labels[41] is None
+    assert np.isnan(predictions.probs[[0, 41]]).all()
+    assert None not in predictions.labels[1:41]
+
+
+def test_bad_rows_do_not_change_the_others(classifier: Classifier, post_rows: Rows) -> None:
+    lost = {"id": "lost", "text": "a day", "image": "/nowhere/lost.png"}
+    mixed = classifier.predict(load_posts([lost, *post_rows])).probs[1:]
+    assert mixed == pytest.approx(classifier.predict(load_posts(post_rows)).probs, abs=1e-6)
+
+
+def test_too_many_bad_rows_are_refused(classifier: Classifier, post_rows: Rows) -> None:
+    lost = {"id": "lost", "text": "a day", "image": "/nowhere/lost.png"}
+    with pytest.raises(DataError, match="expected at most 5% unusable rows, found 1 of 11"):
+        classifier.predict(load_posts([lost, *post_rows[:10]]))
+
+
+def test_nothing_but_bad_rows_is_no_crash(classifier: Classifier) -> None:
+    config = classifier.config.model_copy(
+        update={"data": classifier.config.data.model_copy(update={"max_bad_fraction": 1.0})}
+    )
+    lenient = Classifier(config, classifier.classes, classifier.model)
+    predictions = lenient.predict(load_posts([{"text": "a", "image": "/nowhere/a.png"}]))
+    assert predictions.labels == [None]
+
+
+def test_several_classifiers_give_the_mean_of_their_probabilities(
+    trained_run: Path, post_rows: Rows
+) -> None:
+    seeds, posts = load_run(trained_run), load_posts(post_rows)
+    one, two = (classifier.predict(posts).probs for classifier in seeds)
+    assert not np.array_equal(one, two)
+    assert np.array_equal(average_predictions(seeds, posts).probs, (one + two) / 2)
+
+
+def test_a_table_of_predictions_has_nulls_where_a_row_is_bad() -> None:
+    probs = np.array([[0.25, 0.75], [np.nan, np.nan]], dtype=np.float32)
+    table = Predictions(("a", "b"), ("no", "yes"), probs, (BadRow("b", "why"),)).to_table()
+    assert table.to_pylist() == [
+        {"id": "a", "label": "yes", "prob_no": 0.25, "prob_yes": 0.75},
+        {"id": "b", "label": None, "prob_no": None, "prob_yes": None},
+    ]

@@ -1,0 +1,151 @@
+"""Settings come from four places, and every mistake in them is told at once."""
+
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from postsense.config import Config, load_config, parse_config, preset_names
+from postsense.errors import ConfigError
+
+
+@pytest.fixture
+def settings_file(tmp_path: Path) -> Path:
+    file = tmp_path / "mine.toml"
+    file.write_text("[fusion]\nname = 'image_only'\nhidden = 7\n[training]\nlearning_rate = 1e-3\n")
+    return file
+
+
+def test_without_anything_the_defaults_hold() -> None:
+    assert load_config() == Config()
+
+
+def test_a_preset_beats_the_defaults() -> None:
+    assert load_config("text-only").fusion.name == "text_only"
+
+
+def test_a_file_beats_a_preset_and_keeps_what_it_does_not_name(settings_file: Path) -> None:
+    config = load_config("fine-tune-text", settings_file)
+
+    assert config.fusion.name == "image_only"
+    assert config.training.learning_rate == 1e-3
+    assert config.encoders.text.trainable
+    assert config.training.epochs == 6
+
+
+def test_an_override_beats_a_file(settings_file: Path) -> None:
+    config = load_config("text-only", settings_file, ["fusion.hidden=9", "fusion.hidden=11"])
+
+    assert config.fusion.hidden == 11
+    assert config.fusion.name == "image_only"
+
+
+def test_ready_values_beat_an_override() -> None:
+    assert load_config(overrides=["seed=1"], values={"seed": 2, "training.epochs": 3}).seed == 2
+
+
+@pytest.mark.parametrize(
+    ("override", "value"),
+    [
+        ("training.learning_rate=1e-4", 1e-4),
+        ("encoders.allow_download=true", True),
+        ("fusion.name=concat", "concat"),
+        ("fusion.name='concat'", "concat"),
+        (" encoders.text.name = org/model-x=y ", "org/model-x=y"),
+        ("encoders.text.layers=3", 3),
+    ],
+)
+def test_overrides_are_read_as_toml_and_bare_words_as_strings(override: str, value: object) -> None:
+    found: object = load_config(overrides=[override])
+
+    for part in override.partition("=")[0].strip().split("."):
+        found = getattr(found, part)
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize("override", ["training.epochs", "=5", ""])
+def test_an_override_without_key_or_value_is_refused(override: str) -> None:
+    expected = f"--set: expected key=value, found '{override}'. Write for example training.epochs=5"
+    with pytest.raises(ConfigError, match=f"^{re.escape(expected)}"):
+        load_config(overrides=[override])
+
+
+def test_an_unknown_key_is_refused_with_the_nearest_one() -> None:
+    expected = "unknown 'training.epoch' (Did you mean 'training.epochs'?)"
+    with pytest.raises(ConfigError, match=re.escape(expected)):
+        load_config(overrides=["training.epoch=5"])
+
+
+def test_an_unknown_key_that_resembles_none_is_refused_with_all_keys() -> None:
+    with pytest.raises(ConfigError, match=r"unknown 'zzz' \(Choose one of \['data\..*'\]\)"):
+        load_config(overrides=["zzz=5"])
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("fusion.name=concta", "fusion.name = 'concta' (input should be 'concat'"),
+        ("training.epochs=0", "training.epochs = 0 (input should be greater than or equal to 1)"),
+        ("training.epochs=2.5", "training.epochs = 2.5 (input should be a valid integer"),
+        ("fusion.dropout=1", "fusion.dropout = 1 (input should be less than 1)"),
+        ("training=5", "training = 5 (input should be a valid dictionary"),
+        ("seed.x=1", "seed = {'x': 1} (input should be a valid integer"),
+    ],
+)
+def test_a_bad_value_is_refused_with_its_range(override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        load_config(overrides=[override])
+
+
+def test_all_problems_are_told_in_one_line() -> None:
+    overrides = ["seed=-1", "fusion.hiden=5", "data.validation_fraction=0.7"]
+
+    with pytest.raises(ConfigError) as caught:
+        load_config(overrides=overrides)
+
+    message = str(caught.value)
+    assert "\n" not in message
+    assert all(key in message for key in ("seed", "'fusion.hidden'", "data.validation_fraction"))
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_preset_loads_and_changes_what_it_says(name: str) -> None:
+    config = load_config(name)
+
+    if name == "fine-tune-text":
+        assert config.encoders.text.trainable
+        assert not config.encoders.image.trainable
+    else:
+        assert config.fusion.name == name.replace("-", "_")
+
+
+def test_an_unknown_preset_is_refused_with_the_nearest_one() -> None:
+    expected = "found 'text_only'. Did you mean 'text-only'?"
+    with pytest.raises(ConfigError, match=re.escape(expected)):
+        load_config("text_only")
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no\.toml: expected a TOML file, found no such file"):
+        load_config(file=tmp_path / "no.toml")
+
+
+@pytest.mark.parametrize("content", [b"seed = \n", b"seed: 1", b"# caf\xe9\n"])
+def test_a_file_that_is_not_toml_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "bad.toml").write_bytes(content)
+
+    with pytest.raises(ConfigError, match=r"bad\.toml: expected a TOML file in UTF-8, found"):
+        load_config(file=tmp_path / "bad.toml")
+
+
+def test_settings_survive_being_written_and_read() -> None:
+    config = load_config("cross-attention", overrides=["encoders.cache=/some/folder", "seed=3"])
+
+    assert parse_config(config.model_dump(mode="json")) == config
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Config().seed = 3
