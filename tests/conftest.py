@@ -56,7 +56,13 @@ def post_rows(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
         Image.fromarray(pixels).save(picture)
         text = f"{WORDS[label]} {number}"
         rows.append(
-            {"id": f"p{number}", "text": text, "image": str(picture), "label": label, "split": split}
+            {
+                "id": f"p{number}",
+                "text": text,
+                "image": str(picture),
+                "label": label,
+                "split": split,
+            }
         )
     return rows
 
@@ -147,9 +153,7 @@ def tiny_resnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("tiny-resnet")
     torch.manual_seed(0)
-    config = ResNetConfig(
-        embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic"
-    )
+    config = ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic")
     ResNetModel(config).save_pretrained(folder)
     processor = {
         "image_processor_type": "ConvNextImageProcessor",

@@ -80,7 +80,9 @@ def test_a_module_imports_only_from_earlier_stages(module: Path) -> None:
 
 
 def test_every_stage_has_a_place_in_the_flow() -> None:
-    assert sorted(FLOW) == sorted({stage_of(module) for module in MODULES} - {"__init__", "presets"})
+    assert sorted(FLOW) == sorted(
+        {stage_of(module) for module in MODULES} - {"__init__", "presets"}
+    )
 
 
 @modules
@@ -103,7 +105,9 @@ def test_only_the_command_line_and_the_terminal_print(module: Path) -> None:
 @modules
 def test_nothing_is_pickled(module: Path) -> None:
     tree = ast.parse(module.read_text(encoding="utf-8"))
-    imported = [ast.unparse(n) for n in ast.walk(tree) if isinstance(n, ast.Import | ast.ImportFrom)]
+    imported = [
+        ast.unparse(n) for n in ast.walk(tree) if isinstance(n, ast.Import | ast.ImportFrom)
+    ]
     assert not [line for line in imported if "pickle" in line or "joblib" in line]
     for name, call in calls(module):
         options = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}

@@ -63,7 +63,9 @@ def test_the_file_gets_the_usual_permissions(tmp_path: Path, umask: int, mode: i
 def test_json_is_written_as_readable_utf_8(tmp_path: Path) -> None:
     write_json(tmp_path / "x.json", {"label": "größer", "score": 0.5})
 
-    assert (tmp_path / "x.json").read_text("utf-8") == '{\n  "label": "größer",\n  "score": 0.5\n}\n'
+    assert (tmp_path / "x.json").read_text(
+        "utf-8"
+    ) == '{\n  "label": "größer",\n  "score": 0.5\n}\n'
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), object()])

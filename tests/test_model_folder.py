@@ -24,9 +24,7 @@ Rows = list[dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def fit(
-    post_rows: Rows, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[..., Classifier]:
+def fit(post_rows: Rows, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Classifier]:
     def fit_with(**settings: Any) -> Classifier:
         quick = {"training.epochs": 2, "training.learning_rate": 0.01, "training.device": "cpu"}
         config = load_config(values={**quick, **settings})
@@ -236,4 +234,6 @@ def test_a_changed_file_of_a_trained_encoder_is_refused(
     save_model(fit(**chosen, **{"encoders.text.trainable": True}), tmp_path / "model")
     file = tmp_path / "model" / "text_encoder" / name
     file.write_bytes(file.read_bytes().replace(b"awful", b"lawfu").replace(b'"gelu"', b'"relu"'))
-    refused(tmp_path / "model", "expected the files of its trained encoders.* The files are damaged")
+    refused(
+        tmp_path / "model", "expected the files of its trained encoders.* The files are damaged"
+    )

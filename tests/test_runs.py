@@ -110,9 +110,7 @@ def test_a_run_says_which_epoch_it_kept_and_why(posts: Posts, tmp_path: Path) ->
     assert metrics == read_json(tmp_path / "seed-5" / "metrics.json")
 
 
-def test_without_val_rows_a_tenth_of_train_is_drawn_as_val(
-    post_rows: Rows, tmp_path: Path
-) -> None:
+def test_without_val_rows_a_tenth_of_train_is_drawn_as_val(post_rows: Rows, tmp_path: Path) -> None:
     rows = [row for row in post_rows if row["split"] != "val"]
     summary = train_run(load_posts(rows), configured(), tmp_path)
     assert read_json(tmp_path / "run.json")["posts"] == {"train": 24, "val": 3, "test": 9}
@@ -149,9 +147,7 @@ def test_finished_seeds_are_not_trained_again(posts: Posts, tmp_path: Path) -> N
     assert steps.count("train") == 3  # epochs of seed 1 alone
 
 
-def test_seeds_trained_one_by_one_equal_seeds_trained_at_once(
-    posts: Posts, tmp_path: Path
-) -> None:
+def test_seeds_trained_one_by_one_equal_seeds_trained_at_once(posts: Posts, tmp_path: Path) -> None:
     train_run(posts, configured(), tmp_path / "a", seeds=2)
     train_run(posts, configured(), tmp_path / "b")
     train_run(posts, configured(), tmp_path / "b", seeds=2)
@@ -191,9 +187,7 @@ def test_other_posts_in_the_same_folder_are_refused(
         train_run(load_posts(change(post_rows)), configured(), tmp_path)
 
 
-def test_threads_workers_and_cache_may_change(
-    posts: Posts, tmp_path: Path, cache: Path
-) -> None:
+def test_threads_workers_and_cache_may_change(posts: Posts, tmp_path: Path, cache: Path) -> None:
     (tmp_path / "cache").symlink_to(cache)
     free = {"encoders.threads": 1, "training.workers": 2, "encoders.cache": tmp_path / "cache"}
     train_run(posts, configured(), tmp_path / "a", seeds=2)
@@ -242,21 +236,6 @@ def test_a_damaged_file_of_a_run_is_named(posts: Posts, tmp_path: Path) -> None:
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory, posts_file: Path) -> RunSummary:
     folder = tmp_path_factory.mktemp("uninterrupted")
     return train_run(load_posts(posts_file), configured(), folder, seeds=2)
-
-
-@pytest.mark.parametrize("first", [1, 2])
-def test_a_kill_between_any_two_changes_of_the_folder_does_no_harm(
-    posts_file: Path, uninterrupted: RunSummary, tmp_path: Path, first: int
-) -> None:
-    script = Path(__file__).with_name("kill_points.py")
-    settings = configured().model_dump_json()
-    command = [sys.executable, script, posts_file, settings, tmp_path, str(first), "2"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    folders = [Path(line) for line in done.stdout.splitlines()]
-    assert len(folders) > 20
-    for folder in folders:
-        assert_same_run(folder, uninterrupted.folder)
 
 
 def train_command(posts_file: Path, out: Path) -> list[str]:

@@ -11,6 +11,7 @@ seed-N/checkpoints/    only while the seed is unfinished
 
 import hashlib
 import json
+import re
 import shutil
 from collections import Counter
 from collections.abc import Sequence
@@ -36,6 +37,7 @@ from postsense.progress import Progress, silent
 from postsense.training.checkpoint import PhaseState
 from postsense.training.methods import fit_classifier
 
+LEFTOVER = re.compile(r"\.(\w+\.(json|jsonl|parquet)|model)\.\w+(\.\w+)?$")
 NO_DIFFERENCE = {"encoders": {"cache", "threads"}, "training": {"workers"}}
 
 
@@ -67,6 +69,7 @@ def train_run(
     splits = split_posts(
         posts, validation, validation_fraction=config.data.validation_fraction, seed=config.seed
     )
+    _sweep(folder)
     _claim(folder, config, splits)
     prepared = prepare_posts(splits.posts, config, progress)
     _write_bad_rows(folder / "bad_rows.jsonl", prepared.bad)
@@ -110,7 +113,9 @@ def _train_seed(
     splits: Splits, prepared: PreparedPosts, config: Config, folder: Path, progress: Progress
 ) -> dict[str, Any]:
     finished = folder / "metrics.json"
+    _sweep(folder)
     if finished.is_file():
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         return dict(read_json(finished))
     classifier, state = fit_classifier(splits, prepared, config, folder / "checkpoints", progress)
     save_model(classifier, folder / "model")
@@ -147,6 +152,13 @@ def _measure(
     return metrics
 
 
+def _sweep(folder: Path) -> None:
+    """Remove what a killed process left half-written."""
+    for item in folder.glob(".*"):
+        if LEFTOVER.match(item.name):
+            shutil.rmtree(item) if item.is_dir() else item.unlink()
+
+
 def _training_report(state: PhaseState, config: Config) -> dict[str, Any]:
     return {
         "seed": config.seed,
@@ -172,8 +184,9 @@ def _claim(folder: Path, config: Config, splits: Splits) -> None:
     if (folder / "config.json").is_file():
         _refuse_other(folder, settings, description["fingerprint"])
         return
-    if folder.is_dir() and any(folder.iterdir()):
-        found = f"{sorted(item.name for item in folder.iterdir())[:5]} in it"
+    strangers = sorted({item.name for item in folder.glob("*")} - {"run.json"})
+    if strangers:
+        found = f"{strangers[:5]} in it"
         raise RunError(folder, "an empty or new folder, or a run", found, "Choose another --out.")
     write_json(folder / "run.json", description)
     write_json(folder / "config.json", settings)  # last: it marks the folder as a run

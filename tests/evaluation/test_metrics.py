@@ -50,7 +50,9 @@ def test_each_class_is_reported_even_if_it_is_absent(seed: int, labels: int, gue
     assert [report["per_class"][name]["posts"] for name in NAMES] == np.bincount(
         true, minlength=4
     ).tolist()
-    assert report["confusion"] == metrics.confusion_matrix(true, predicted, labels=range(4)).tolist()
+    assert (
+        report["confusion"] == metrics.confusion_matrix(true, predicted, labels=range(4)).tolist()
+    )
 
 
 def test_the_rows_of_the_confusion_matrix_are_true_classes() -> None:

@@ -123,11 +123,15 @@ def test_the_weights_of_the_best_epoch_are_returned(
 ) -> None:
     score_epochs(monkeypatch, [0.5, 0.1, 0.9, 0.9])
     model, stopped = fresh_model(), fresh_model()
-    state = run_phase(phase(epochs=4, select_by=select_by, schedule="constant", warmup_fraction=0),
-                      model, tmp_path / "a")
+    state = run_phase(
+        phase(epochs=4, select_by=select_by, schedule="constant", warmup_fraction=0),
+        model,
+        tmp_path / "a",
+    )
     monkeypatch.undo()
-    run_phase(phase(val=0, epochs=best, schedule="constant", warmup_fraction=0),
-              stopped, tmp_path / "b")
+    run_phase(
+        phase(val=0, epochs=best, schedule="constant", warmup_fraction=0), stopped, tmp_path / "b"
+    )
     assert state.best_epoch == best
     assert torch.equal(model.head[1].weight, stopped.head[1].weight)
 
@@ -189,7 +193,9 @@ def test_a_loss_that_is_not_finite_is_an_error_that_says_what_to_do(
 ) -> None:
     poisoned = posts(8)
     poisoned.text.values[3, 0] = value
-    with pytest.raises(RunError, match="train, epoch 1: expected a finite loss, found nan") as error:
+    with pytest.raises(
+        RunError, match="train, epoch 1: expected a finite loss, found nan"
+    ) as error:
         run_phase(phase(train=poisoned), fresh_model(), tmp_path)
     assert "Lower training.learning_rate" in str(error.value)
 

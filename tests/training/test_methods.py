@@ -82,8 +82,7 @@ def test_the_test_split_is_never_read(post_rows: Rows, tmp_path: Path) -> None:
 def test_val_decides_the_epoch_and_nothing_else(post_rows: Rows, tmp_path: Path) -> None:
     wrong = {"negative": "neutral", "neutral": "positive", "positive": "negative"}
     rows = [
-        {**row, "label": wrong[row["label"]]} if row["split"] == "val" else row
-        for row in post_rows
+        {**row, "label": wrong[row["label"]]} if row["split"] == "val" else row for row in post_rows
     ]
     _, clean = fit(post_rows, tmp_path / "a")
     classifier, misled = fit(rows, tmp_path / "b")

@@ -62,7 +62,10 @@ def test_without_trained_encoders_no_group_has_their_rate() -> None:
     [
         # 2 of 10 steps warm up: 1/3, 2/3; then step s has done (s - 2) / 8 of the schedule
         ("linear", {0: 1 / 3, 1: 2 / 3, 2: 1.0, 4: 0.75, 6: 0.5, 9: 0.125}),
-        ("cosine", {1: 2 / 3, 2: 1.0, 4: 0.5 + math.sqrt(2) / 4, 6: 0.5, 8: 0.5 - math.sqrt(2) / 4}),
+        (
+            "cosine",
+            {1: 2 / 3, 2: 1.0, 4: 0.5 + math.sqrt(2) / 4, 6: 0.5, 8: 0.5 - math.sqrt(2) / 4},
+        ),
         ("constant", {0: 1 / 3, 1: 2 / 3, 2: 1.0, 9: 1.0}),
     ],
 )

@@ -134,7 +134,7 @@ def _encode_pictures(
     rows = np.where(present, store.find(keys), -1)
     for post in np.flatnonzero(present & (rows < 0)):
         error = failed[_key(keys[post])]  # of whichever copy of the picture was decoded
-        bad[int(post)] = PictureError(paths[post], error.expected, error.found, error.fix)
+        bad[int(post)] = PictureError(paths[int(post)], error.expected, error.found, error.fix)
     return rows, bad
 
 

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from time import perf_counter
 from typing import Any
 
@@ -41,6 +42,7 @@ class FrozenTextEncoder:
         self.settings, self.device, self.cache = settings.text, device, cache_folder(settings)
         self.folder = text_checkpoint(settings)
         self.batch_size = 16 if device.type == "cpu" else 256
+        self._loading = Lock()  # cached_property has none, and threads share the encoder
 
     @cached_property
     def key(self) -> str:
@@ -72,7 +74,9 @@ class FrozenTextEncoder:
     def encode(self, ids: Sequence[Sequence[int]]) -> list[Encoded]:
         """Features of texts given as equally many token ids each."""
         array = np.array(ids, dtype=np.int64)
-        tokens, cls = self._runner([array, np.ones_like(array)])
+        with self._loading:
+            runner = self._runner
+        tokens, cls = runner([array, np.ones_like(array)])
         return _encoded(tokens, cls, self.settings.pooling)
 
 
@@ -84,6 +88,7 @@ class FrozenImageEncoder:
         self.folder = image_checkpoint(settings)
         self.policy = picture_policy(self.folder)
         self.batch_size = 1 if device.type == "cpu" else 64
+        self._loading = Lock()
 
     @cached_property
     def key(self) -> str:
@@ -111,7 +116,9 @@ class FrozenImageEncoder:
 
     def encode(self, pixels: Sequence[Array]) -> list[Encoded]:
         """Features of pictures given as their pixels."""
-        regions, cls = self._runner([np.stack(pixels)])
+        with self._loading:
+            runner = self._runner
+        regions, cls = runner([np.stack(pixels)])
         return _encoded(regions, cls, self.settings.pooling)
 
 

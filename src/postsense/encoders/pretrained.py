@@ -3,11 +3,12 @@
 import hashlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from postsense.config import EncoderSettings
@@ -109,33 +110,51 @@ def quiet_transformers() -> Iterator[None]:
 def load_model(folder: Path, where: str, *, pretrained: bool = True) -> nn.Module:
     """The checkpoint's bare model in float32 and eval mode; not pretrained: random weights.
 
-    Raises: EncoderError: transformers cannot load it, or it has no safetensors.
+    Raises: EncoderError: transformers cannot load it, or it has no safetensors or not all weights.
     """
     if pretrained and not any(folder.glob("*.safetensors")):
         raise _no_checkpoint(folder, where)
     try:
         with quiet_transformers():
-            return _load(folder, pretrained=pretrained).eval()
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+            return _load(folder, where, pretrained=pretrained).eval()
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise EncoderError(
             where, "a checkpoint that transformers can load", f"'{folder}': {reason}"
         ) from None
 
 
-def _load(folder: Path, *, pretrained: bool) -> nn.Module:
+def _load(folder: Path, where: str, *, pretrained: bool) -> nn.Module:
     from transformers import AutoConfig, AutoModel
 
     if pretrained:
-        model: nn.Module = AutoModel.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
+        model: nn.Module
+        model, report = AutoModel.from_pretrained(
+            folder,
+            local_files_only=True,
+            use_safetensors=True,
+            dtype=torch.float32,
+            output_loading_info=True,
         )
+        _refuse_missing(folder, where, report["missing_keys"])
         return model
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
     empty: nn.Module = AutoModel.from_config(  # type: ignore[no-untyped-call]
         config, dtype=torch.float32
     )
     return empty
+
+
+def _refuse_missing(folder: Path, where: str, names: Iterable[str]) -> None:
+    """transformers makes up weights that a checkpoint lacks; we never use a pooler on top."""
+    missing = sorted(name for name in names if not name.startswith("pooler."))
+    if missing:
+        raise EncoderError(
+            where,
+            "a checkpoint with all weights of its model",
+            f"'{folder}' without {len(missing)} of them, such as '{missing[0]}'",
+            "Save the whole model with model.save_pretrained(folder).",
+        )
 
 
 def keep_layers(model: nn.Module, layers: int | None, where: str) -> None:

@@ -1,0 +1,142 @@
+"""Predictions depend on the post, not on how posts are gathered."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from postsense import inference
+from postsense.batches import PostDataset, TokenColumn
+from postsense.build import Encoders, build_model
+from postsense.config import parse_config
+from postsense.encoders.backbone import TextEncoder, load_text_backbone
+from postsense.encoders.features import Encoded, FeatureColumn, FeatureStore
+from postsense.inference import predict_logits, softmax
+from postsense.model import PostModel
+
+POSTS = 23
+
+
+def column(folder: Path, dim: int, seed: int) -> FeatureColumn:
+    """Random features with 1 to 5 tokens; every fifth post lacks the modality."""
+    generator = np.random.default_rng(seed)
+    keys = generator.integers(0, 2**63, (POSTS, 2)).astype(np.uint64)
+    items = [
+        Encoded(generator.normal(size=dim), generator.normal(size=(1 + number % 5, dim)))
+        for number in range(POSTS)
+    ]
+    store = FeatureStore(folder / str(seed), with_tokens=True)
+    store.append(keys, items)
+    rows = np.where((np.arange(POSTS) + seed) % 5 == 0, -1, np.arange(POSTS))
+    return FeatureColumn(store, rows)
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> PostDataset:
+    return PostDataset(
+        column(tmp_path, 6, 1), column(tmp_path, 4, 2), np.arange(POSTS)[::-1].copy()
+    )
+
+
+def make_model(fusion: str) -> PostModel:
+    torch.manual_seed(0)
+    config = parse_config({"fusion": {"name": fusion, "hidden": 8}})
+    model = build_model(config, Encoders(None, None, 6, 4), classes=3)
+    assert model.text is not None and model.image is not None
+    torch.nn.init.normal_(model.text.missing)
+    torch.nn.init.normal_(model.image.missing)
+    return model
+
+
+@pytest.mark.parametrize("fusion", ["concat", "cross_attention"])
+def test_logits_do_not_depend_on_the_batch_size(
+    dataset: PostDataset, monkeypatch: pytest.MonkeyPatch, fusion: str
+) -> None:
+    model, whole = make_model(fusion), predict_logits(make_model(fusion), dataset)
+
+    for size in (1, 4, 22):
+        monkeypatch.setattr(inference, "BATCH_SIZE", size)
+        assert np.allclose(predict_logits(model, dataset), whole, rtol=0, atol=1e-6)
+    assert np.ptp(whole, axis=0).min() > 0.1
+
+
+def test_logits_come_in_the_order_of_the_posts(
+    dataset: PostDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inference, "BATCH_SIZE", 5)
+    model = make_model("concat")
+    order = np.random.default_rng(0).permutation(POSTS)
+    shuffled = PostDataset(dataset.text, dataset.image, dataset.rows[order])
+
+    logits = predict_logits(model, dataset)
+
+    assert np.allclose(predict_logits(model, shuffled), logits[order], rtol=0, atol=1e-6)
+
+
+def test_dropout_does_not_act_and_no_gradient_is_kept(dataset: PostDataset) -> None:
+    model = make_model("concat").train()
+
+    first, again = predict_logits(model, dataset), predict_logits(model, dataset)
+
+    assert np.array_equal(first, again)
+    assert not model.training
+    assert all(weight.grad is None for weight in model.parameters())
+
+
+def test_worker_processes_change_nothing(dataset: PostDataset) -> None:
+    model = make_model("cross_attention")
+
+    assert np.array_equal(predict_logits(model, dataset, workers=1), predict_logits(model, dataset))
+
+
+def test_progress_counts_posts(dataset: PostDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inference, "BATCH_SIZE", 10)
+    told = list[tuple[Any, ...]]()
+
+    predict_logits(make_model("concat"), dataset, progress=lambda *step: told.append(step))
+
+    assert told == [("predict", 10, 23), ("predict", 20, 23), ("predict", 23, 23)]
+
+
+@pytest.fixture
+def trained(tiny_bert: Path) -> PostModel:
+    torch.manual_seed(0)
+    encoder = TextEncoder(load_text_backbone(tiny_bert, None), "mean")
+    config = parse_config({"fusion": {"name": "text_only", "hidden": 8}})
+    return build_model(config, Encoders(encoder, None, 16, None), classes=2)
+
+
+def test_trained_encoders_do_not_depend_on_the_batch_size(
+    trained: PostModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = TokenColumn([[2, *[4] * length, 3] if length else [] for length in range(9)], pad_id=0)
+    dataset = PostDataset(texts, None, np.arange(9))
+
+    whole = predict_logits(trained, dataset)
+
+    for size in (1, 4):
+        monkeypatch.setattr(inference, "PIXEL_BATCH_SIZE", size)
+        assert np.allclose(predict_logits(trained, dataset), whole, rtol=0, atol=1e-6)
+
+
+def test_no_posts_give_no_logits(dataset: PostDataset, trained: PostModel) -> None:
+    nothing = np.zeros(0, dtype=np.int64)
+    frozen = PostDataset(dataset.text, dataset.image, nothing)
+    ids = PostDataset(TokenColumn([[2, 3]], pad_id=0), None, nothing)
+
+    assert predict_logits(make_model("concat"), frozen).shape == (0, 3)
+    assert predict_logits(trained, ids).shape == (0, 2)
+
+
+def test_softmax_equals_its_equation() -> None:
+    logits = np.random.default_rng(0).normal(size=(4, 3))
+
+    expected = [[np.exp(x) / sum(np.exp(y) for y in row) for x in row] for row in logits]
+
+    assert softmax(logits) == pytest.approx(np.array(expected))
+
+
+def test_softmax_survives_large_logits() -> None:
+    assert softmax(np.array([[1000.0, 0.0], [-1000.0, -1000.0]])).tolist() == [[1, 0], [0.5, 0.5]]
