@@ -9,13 +9,18 @@ import pytest
 from postsense.atomic import replacing, write_json
 
 
+def write_half(target: Path) -> None:
+    with replacing(target) as temporary:
+        temporary.write_text("half of the n")
+        raise RuntimeError("power cut")
+
+
 def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_else(tmp_path: Path) -> None:
     target = tmp_path / "model.bin"
     target.write_text("old")
 
-    with pytest.raises(RuntimeError, match="power cut"), replacing(target) as temporary:
-        temporary.write_text("half of the n")
-        raise RuntimeError("power cut")
+    with pytest.raises(RuntimeError, match="power cut"):
+        write_half(target)
 
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]

@@ -100,7 +100,7 @@ def test_a_bad_value_is_refused_with_its_range(override: str, message: str) -> N
 
 
 def test_all_problems_are_told_in_one_line() -> None:
-    overrides = ["seed=-1", "fusion.hiden=5", "data.validation_fraction=0.7"]
+    overrides = ["seed=-1", "fusion.hiddem=5", "data.validation_fraction=0.7"]
 
     with pytest.raises(ConfigError) as caught:
         load_config(overrides=overrides)
@@ -132,7 +132,7 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
         load_config(file=tmp_path / "no.toml")
 
 
-@pytest.mark.parametrize("content", [b"seed = \n", b"seed: 1", b"# caf\xe9\n"])
+@pytest.mark.parametrize("content", [b"seed = \n", b"seed: 1", b"# gr\xf6er\n"])
 def test_a_file_that_is_not_toml_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "bad.toml").write_bytes(content)
 

@@ -121,13 +121,11 @@ def test_trained_encoders_do_not_depend_on_the_batch_size(
         assert np.allclose(predict_logits(trained, dataset), whole, rtol=0, atol=1e-6)
 
 
-def test_no_posts_give_no_logits(dataset: PostDataset, trained: PostModel) -> None:
-    nothing = np.zeros(0, dtype=np.int64)
-    frozen = PostDataset(dataset.text, dataset.image, nothing)
-    ids = PostDataset(TokenColumn([[2, 3]], pad_id=0), None, nothing)
+@pytest.mark.parametrize("fusion", ["concat", "cross_attention"])
+def test_no_posts_give_no_logits(dataset: PostDataset, fusion: str) -> None:
+    nothing = PostDataset(dataset.text, dataset.image, np.zeros(0, dtype=np.int64))
 
-    assert predict_logits(make_model("concat"), frozen).shape == (0, 3)
-    assert predict_logits(trained, ids).shape == (0, 2)
+    assert predict_logits(make_model(fusion), nothing).shape == (0, 3)
 
 
 def test_softmax_equals_its_equation() -> None:

@@ -25,6 +25,7 @@ Rows = list[dict[str, Any]]
 QUICK = {
     "fusion.name": "text_only",
     "training.epochs": 3,
+    "training.batch_size": 8,
     "training.learning_rate": 0.01,
     "training.device": "cpu",
 }

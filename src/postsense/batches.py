@@ -81,7 +81,7 @@ class TokenColumn:
     def batch(self, posts: Array) -> TokenIds:
         """Ids padded to the longest text of the batch."""
         rows = [self.flat[self.offsets[post] : self.offsets[post + 1]] for post in posts]
-        length = max([1, *(len(row) for row in rows)])
+        length = max(1, *(len(row) for row in rows))
         ids = np.full((len(rows), length), self.pad_id, dtype=np.int64)
         mask = np.zeros((len(rows), length), dtype=bool)
         for number, row in enumerate(rows):

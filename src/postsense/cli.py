@@ -35,7 +35,6 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.
 LabelOption = Annotated[
     str | None, typer.Option("--label", help="Label column, such as label or labels.text.")
 ]
-UNREAD_IN_PREDICT = ("label", "split", "comments", "created_at")
 
 
 @app.command()
@@ -77,6 +76,7 @@ def evaluate(
     as_json: JsonOption = False,
 ) -> None:
     """Measure a trained run on the labelled posts of TABLE."""
+    from postsense.config import UNREAD_IN_PREDICT
     from postsense.evaluation.evaluate import evaluate_classifiers
     from postsense.runs import load_run
     from postsense.terminal import print_evaluation
@@ -85,7 +85,8 @@ def evaluate(
     columns = classifiers[0].config.data.columns
     if label is not None:
         columns = columns.model_copy(update={"label": label})
-    posts = _load(table, columns, require=("label",), optional=() if split else ("split",))
+    optional = set(UNREAD_IN_PREDICT) - {"label"} - ({"split"} if split else set())
+    posts = _load(table, columns, require=("label",), optional=optional)
     with _progress() as progress:
         report = evaluate_classifiers(classifiers, posts, split, progress)
     if as_json:
@@ -105,6 +106,7 @@ def predict(
     A run of several seeds gives the mean of their probabilities.
     """
     from postsense.classifier import average_predictions
+    from postsense.config import UNREAD_IN_PREDICT
     from postsense.runs import load_run
     from postsense.tables import check_suffix, write_table
     from postsense.terminal import print_bad_rows
@@ -194,8 +196,9 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:
         app()
-    except PostsenseError as error:
-        typer.echo(f"error: {error}", err=True)
+    except (PostsenseError, OSError) as error:  # OSError: a full disk, a place not to be written
+        line = " ".join(str(error).splitlines())  # names of files and classes may hold line breaks
+        typer.echo(f"error: {line}", err=True)
         sys.exit(2)
 
 
@@ -205,7 +208,9 @@ def _train(table: Path, out: Path, config: "Config", validation: Path | None, se
 
     columns = config.data.columns
     posts = _load(table, columns, require=("label",))
-    held_out = None if validation is None else _load(validation, columns, require=("label",))
+    held_out = None
+    if validation is not None:
+        held_out = _load(validation, columns, require=("label",), optional=("split",))
     with _progress() as progress:
         summary = train_run(posts, config, out, seeds=seeds, validation=held_out, progress=progress)
     print_run(summary)

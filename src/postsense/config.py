@@ -15,6 +15,7 @@ from postsense.errors import ConfigError, nearest
 
 MetricName = Literal["accuracy", "macro_f1", "weighted_f1", "loss"]
 Pooling = Literal["mean", "max", "cls"]
+UNREAD_IN_PREDICT = ("label", "split", "comments", "created_at")  # of our columns
 
 
 class Section(BaseModel):

@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 
 from postsense.classifier import Classifier, Predictions
-from postsense.config import Config, load_config
+from postsense.config import UNREAD_IN_PREDICT, Config, load_config
 from postsense.data.loading import load_posts
 from postsense.data.splitting import split_posts
 from postsense.errors import ModelError
-from postsense.evaluation.evaluate import class_numbers, metrics_of
+from postsense.evaluation.evaluate import evaluate_classifiers
 from postsense.inputs import prepare_posts
 from postsense.model_folder import load_model, save_model
-from postsense.posts import Posts
 from postsense.progress import Progress, silent
 from postsense.training.methods import fit_classifier
 
@@ -64,8 +63,11 @@ class PostClassifier:
         tenth of train.
         """
         config = self.config
-        table = self._load(posts, config, require=("label",))
-        held_out = None if validation is None else self._load(validation, config, ("label",))
+        columns = config.data.columns
+        table = load_posts(posts, columns, require=("label",))
+        held_out = None
+        if validation is not None:
+            held_out = load_posts(validation, columns, require=("label",), optional=("split",))
         splits = split_posts(
             table, held_out, validation_fraction=config.data.validation_fraction, seed=config.seed
         )
@@ -87,15 +89,19 @@ class PostClassifier:
     def predictions(self, posts: Any) -> Predictions:
         """Labels, probabilities, ids and unreadable rows together."""
         fitted = self._fitted()
-        return fitted.predict(self._load(posts, fitted.config), self.progress)
+        table = load_posts(posts, fitted.config.data.columns, optional=UNREAD_IN_PREDICT)
+        return fitted.predict(table, self.progress)
 
     def evaluate(self, posts: Any, split: str | None = None) -> dict[str, Any]:
-        """Metrics on the labelled posts, of one split if named. Returns: see metrics."""
+        """Metrics on the labelled posts, of one split if named. Returns: see evaluate_classifiers.
+
+        Raises: DataError: no labelled post, or a label that was not trained.
+        """
         fitted = self._fitted()
-        table = self._load(posts, fitted.config, require=("label",))
-        table = (table if split is None else table.split(split)).labeled()
-        labels = class_numbers(table, fitted.classes)
-        return metrics_of(fitted.predict(table, self.progress), labels)
+        optional = set(UNREAD_IN_PREDICT) - {"label"} - ({"split"} if split else set())
+        columns = fitted.config.data.columns
+        table = load_posts(posts, columns, require=("label",), optional=optional)
+        return evaluate_classifiers([fitted], table, split or "all", self.progress)
 
     def save(self, folder: str | Path) -> None:
         """Write the trained classifier to a folder."""
@@ -114,9 +120,3 @@ class PostClassifier:
                 "PostClassifier", "a trained classifier", "an untrained one", "Call fit first."
             )
         return self.classifier
-
-    def _load(self, posts: Any, config: Config, require: tuple[str, ...] = ()) -> Posts:
-        if isinstance(posts, Posts):
-            return posts
-        optional = {"label", "split", "comments", "created_at"} - set(require)
-        return load_posts(posts, config.data.columns, require, optional)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from postsense.inputs import BadRow
     from postsense.runs import RunSummary
 
+WIDTH_IN_PIPE = 1000
 TITLES = {"accuracy": "accuracy", "macro_f1": "macro F1", "weighted_f1": "weighted F1"}
 
 
@@ -116,7 +117,7 @@ def print_comparison(comparison: Mapping[str, Any]) -> None:
         interval = f"[{item['low']:+.4f}, {item['high']:+.4f}]"
         difference = f"{item['difference']:+.4f}"
         table.add_row(item["name"], TITLES[item["metric"]], difference, interval, p_value)
-    console.print(table, markup=False)
+    console.print(table)
 
 
 def print_check(report: "TableReport", title: str) -> None:
@@ -124,7 +125,7 @@ def print_check(report: "TableReport", title: str) -> None:
     console = _console()
     console.print(title)
     for line in report.lines():
-        console.print(line, markup=False)
+        console.print(line)
 
 
 def print_samples(posts: Posts, predictions: Path, count: int = 5) -> None:
@@ -150,4 +151,8 @@ def _mean_and_spread(score: Mapping[str, Any]) -> str:
 
 
 def _console() -> Console:
-    return Console(soft_wrap=True, highlight=False)
+    """Prints names of files and classes as they are, and in a pipe or a file cuts no table."""
+    console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = WIDTH_IN_PIPE
+    return console

@@ -110,8 +110,11 @@ def test_a_text_gets_the_same_alone_and_among_longer_and_empty_texts(
     torch.testing.assert_close(pool(alone.tokens, MASK[1:2, :3], pooling), alone.pooled)
 
 
-def test_an_empty_text_is_absent_and_zero_with_a_finite_gradient(tiny_bert: Path) -> None:
-    encoder = TextEncoder(load_text_backbone(tiny_bert, None), "mean")
+@pytest.mark.parametrize("pooling", ["mean", "max", "cls"])
+def test_an_empty_text_is_absent_and_zero_with_a_finite_gradient(
+    tiny_bert: Path, pooling: Pooling
+) -> None:
+    encoder = TextEncoder(load_text_backbone(tiny_bert, None), pooling)
 
     embeddings = encoder(IDS, MASK)
     embeddings.pooled.sum().backward()

@@ -1,5 +1,6 @@
 """The encoders of the installation are the ones whose checksums we know."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -32,11 +33,10 @@ def test_the_picture_network_has_the_weights_of_its_file() -> None:
     ],
 )
 def test_weights_with_another_checksum_are_refused(
-    monkeypatch: pytest.MonkeyPatch, constant: str, find: object, where: str
+    monkeypatch: pytest.MonkeyPatch, constant: str, find: Callable[[], Path], where: str
 ) -> None:
     monkeypatch.setattr(builtin, constant, "0" * 64)
 
-    assert callable(find)
     with pytest.raises(
         EncoderError, match=rf"^{where}: .* with SHA-256 0{{64}}, found .*Reinstall"
     ):

@@ -22,8 +22,8 @@ Rows = list[dict[str, Any]]
 def fit(
     rows: Rows, folder: Path, preset: str = "concat", **settings: Any
 ) -> tuple[Classifier, PhaseState]:
-    quick = {"training.epochs": 4, "training.learning_rate": 0.01, "training.device": "cpu"}
-    config = load_config(preset, values={**quick, **settings})
+    quick = {"training.epochs": 4, "training.batch_size": 9, "training.device": "cpu"}
+    config = load_config(preset, values={**quick, "training.learning_rate": 0.01, **settings})
     splits = split_posts(load_posts(rows), None, validation_fraction=0.2, seed=config.seed)
     return fit_classifier(splits, prepare_posts(splits.posts, config), config, folder)
 

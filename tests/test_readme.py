@@ -1,0 +1,73 @@
+"""The README shows commands, presets and settings that exist."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer
+
+from postsense.cli import app
+from postsense.config import load_config, preset_names
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCK = re.compile(r"^```(?:console|sh|shell|bash)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def commands(text: str) -> list[list[str]]:
+    """The words of each `postsense` command in shell blocks, without prompts and comments."""
+    found = []
+    for block in BLOCK.findall(text):
+        for line in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(line.strip().removeprefix("$ "), comments=True)
+            if words and words[0] == "postsense":
+                found.append(words[1:])
+    return found
+
+
+def values_of(option: str, words: list[str]) -> list[str]:
+    spaced = [words[place + 1] for place, word in enumerate(words) if word == option]
+    return spaced + [word.split("=", 1)[1] for word in words if word.startswith(f"{option}=")]
+
+
+def test_commands_are_found_with_prompts_comments_and_continuations() -> None:
+    text = "```console\n$ postsense train a.csv \\\n    --out 'my run'  # once\n12 posts\n```\n"
+    other = "```sh\nmake demo\npostsense check a.csv\n```\n```python\npostsense x\n```\n"
+    assert commands(text + other) == [["train", "a.csv", "--out", "my run"], ["check", "a.csv"]]
+
+
+def test_the_readme_shows_every_step_from_table_to_predictions() -> None:
+    assert {"check", "train", "evaluate", "predict", "compare"} <= {c[0] for c in commands(README)}
+
+
+@pytest.mark.parametrize("words", commands(README), ids=" ".join)
+def test_a_command_of_the_readme_can_be_parsed(words: list[str]) -> None:
+    group = typer.main.get_command(app)
+    verb = group.get_command(typer.Context(group), words[0])
+    assert verb is not None, f"no verb '{words[0]}'"
+    if "--help" not in words:
+        verb.make_context(words[0], words[1:])  # raises for options that do not exist
+
+
+@pytest.mark.parametrize("words", commands(README), ids=" ".join)
+def test_presets_and_settings_of_a_command_exist(words: list[str]) -> None:
+    for preset in values_of("--preset", words) or [None]:
+        load_config(preset, overrides=values_of("--set", words))
+
+
+def test_the_readme_names_every_preset_and_no_other() -> None:
+    named = re.search(r"Presets:(.*?)\.", README, re.DOTALL)
+    assert named is not None
+    assert sorted(re.findall(r"`([\w-]+)`", named[1])) == preset_names()
+
+
+def test_settings_in_the_text_exist() -> None:
+    for key, value in re.findall(r"`--set (\w+\.[\w.]+)=(\S+?)`", README):
+        load_config(overrides=[f"{key}={value}"])
+
+
+def test_files_that_the_readme_links_to_exist() -> None:
+    links = re.findall(r"\]\(([^)#]+)\)", README)
+    missing = [link for link in links if "://" not in link and not (ROOT / link).exists()]
+    assert not missing
