@@ -1,6 +1,5 @@
 """Classifiers on labelled posts: the split measured, means over seeds, bad rows, refusals."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np

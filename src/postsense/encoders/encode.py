@@ -205,15 +205,17 @@ def _compute(
     failed: dict[tuple[int, int], PictureError] = {}
     todo, done = sum(len(job) for job in jobs), 0
     shard = _OpenShard(store)
-    for posts, results in _in_order(work, jobs, threads):
-        for post, result in zip(posts, results, strict=True):
-            if isinstance(result, PictureError):
-                failed[_key(keys[post])] = result
-            else:
-                shard.add(keys[post], result)
-        done += len(posts)
-        tick(done, todo)
-    shard.write()
+    try:
+        for posts, results in _in_order(work, jobs, threads):
+            for post, result in zip(posts, results, strict=True):
+                if isinstance(result, PictureError):
+                    failed[_key(keys[post])] = result
+                else:
+                    shard.add(keys[post], result)
+            done += len(posts)
+            tick(done, todo)
+    finally:
+        shard.write()  # an interrupted command keeps what it has computed
     return failed
 
 

@@ -1,4 +1,8 @@
-"""Frozen encoders: a text or a picture → its features, the same whatever batch it is in."""
+"""Frozen encoders: a text or a picture → its features.
+
+Under ONNX Runtime they are the same to the bit whatever batch a post is in; torch, which takes over
+where an export fails or is slower, rounds in an order that depends on the batch (about 1e-6).
+"""
 
 import json
 import logging
