@@ -57,9 +57,10 @@ def posts(posts_file: Path) -> Posts:
 
 
 @pytest.fixture
-def config() -> Config:
-    quick = {"fusion.name": "text_only", "training.epochs": 2, "training.device": "cpu"}
-    return load_config(values={**quick, "training.learning_rate": 0.01})
+def config(tiny_bert: Path) -> Config:
+    encoder = {"fusion.name": "text_only", "encoders.text.name": str(tiny_bert)}
+    quick = {"training.epochs": 2, "training.batch_size": 16, "training.device": "cpu"}
+    return load_config(values={**encoder, **quick, "training.learning_rate": 0.01})
 
 
 def contents(folder: Path) -> dict[str, bytes]:
