@@ -32,7 +32,7 @@ bench: setup
 	$(BIN)/python benchmarks/encoders.py $(DATA)/mvsa_single
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/cached_run.py $(DATA)/mvsa_single
-	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/memory.py 400
 	$(BIN)/python benchmarks/mvsa.py $(DATA)/mvsa_single
 
 clean:
