@@ -107,7 +107,9 @@ class TrainingSettings(Section):
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     max_grad_norm: float = Field(1.0, gt=0, description="global norm above which gradients shrink")
     select_by: MetricName = Field("loss", description="validation metric of the kept checkpoint")
-    patience: int = Field(5, ge=0, description="epochs in a row without a better metric that are borne")
+    patience: int = Field(
+        5, ge=0, description="epochs in a row without a better metric that are borne"
+    )
     mixed_precision: Literal["auto", "no", "bf16"] = Field(
         "auto", description="auto: bf16 on a GPU that has it"
     )
