@@ -125,3 +125,13 @@ def test_metrics_skip_rows_without_probabilities() -> None:
     predictions = Predictions(("a", "b", "c"), ("no", "yes"), probs, (BadRow("b", "why"),))
     report = metrics_of(predictions, np.array([0, 0, 0]))
     assert (report["posts"], report["bad_rows"], report["accuracy"]) == (2, 1, 0.5)
+
+
+def test_posts_that_cannot_be_read_at_all_are_one_clear_error(
+    classifiers: list[Classifier], post_rows: Rows
+) -> None:
+    lenient = load_config("image-only", values={"data.max_bad_fraction": 1.0})
+    one = Classifier(lenient, classifiers[0].classes, classifiers[0].model)
+    broken = load_posts([{**post_rows[0], "text": None, "image": "/nowhere.png"}])
+    with pytest.raises(DataError, match="expected at least one post that can be read"):
+        evaluate_classifiers([one], broken)

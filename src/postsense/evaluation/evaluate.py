@@ -34,6 +34,13 @@ def evaluate_classifiers(
     first = classifiers[0]
     labels = class_numbers(chosen, first.classes)
     prepared = prepare_posts(chosen, first.config, progress)
+    if not len(prepared.usable):
+        raise DataError(
+            chosen.name,
+            "at least one post that can be read",
+            f"none, the first '{prepared.bad[0].id}': {prepared.bad[0].reason}",
+            "Run 'postsense check' for the whole list.",
+        )
     probs = [predict_rows(one, prepared, prepared.usable, progress) for one in classifiers]
     ids = tuple(chosen.column("id"))
 
