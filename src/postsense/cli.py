@@ -155,7 +155,8 @@ def check(
     given = {"data.columns.label": label, "data.columns.split": split}
     values = {key: value for key, value in given.items() if value is not None}
     columns = load_config(None, None, settings or (), values).data.columns
-    report = check_posts(_load(table, columns))
+    with _progress() as progress:
+        report = check_posts(_load(table, columns), progress)
     if as_json:
         typer.echo(json.dumps(report.to_dict(), ensure_ascii=False))
     else:

@@ -14,7 +14,6 @@ import json
 import re
 import shutil
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +33,7 @@ from postsense.inputs import BadRow, PreparedPosts, prepare_posts
 from postsense.model_folder import load_model, save_model
 from postsense.posts import Posts
 from postsense.progress import Progress, silent
+from postsense.tables import write_bad_rows
 from postsense.training.checkpoint import PhaseState
 from postsense.training.methods import fit_classifier
 
@@ -72,7 +72,7 @@ def train_run(
     _sweep(folder)
     _claim(folder, config, splits)
     prepared = prepare_posts(splits.posts, config, progress)
-    _write_bad_rows(folder / "bad_rows.jsonl", prepared.bad)
+    write_bad_rows(prepared.bad, folder / "bad_rows.jsonl")
     metrics = {}
     for seed in range(config.seed, config.seed + seeds):
         seeded = config.model_copy(update={"seed": seed})
@@ -238,9 +238,3 @@ def _fingerprint(splits: Splits) -> str:
     for rows in (splits.train, splits.val, splits.test):
         digest.update(np.ascontiguousarray(rows, dtype=np.int64).tobytes() + b"\2")
     return digest.hexdigest()
-
-
-def _write_bad_rows(file: Path, bad: Sequence[BadRow]) -> None:
-    with replacing(file) as temporary:
-        lines = [json.dumps({"id": row.id, "reason": row.reason}) + "\n" for row in bad]
-        temporary.write_text("".join(lines), encoding="utf-8")
