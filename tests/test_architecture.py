@@ -18,6 +18,7 @@ FLOW = [
     "posts",
     "data",
     "encoders",
+    "retrieval",
     "batches",
     "outputs",
     "fusion",

@@ -80,10 +80,74 @@ class EncoderSettings(Section):
     threads: int = Field(0, ge=0, description="CPU threads that encode; 0: all cores")
 
 
-class FusionSettings(Section):
-    name: Literal["concat", "cross_attention", "text_only", "image_only"] = Field(
-        "concat", description="how picture and words are joined"
+class CorpusSettings(Section):
+    """What a corpus of posts and comments is built with; kept in its manifest."""
+
+    columns: Columns = Columns()
+    comment_post: str = Field("post_id", description="the post's id in a table of comments")
+    comment_text: str = Field("text", description="the words in a table of comments")
+    language: str = Field("en", description="ISO 639-1 code of the posts kept; 'any': all")
+    min_language_confidence: float = Field(
+        0.5, ge=0, le=1, description="probability of the language below which a post is dropped"
     )
+    require_image: bool = Field(True, description="drop posts without a picture")
+    require_comments: bool = Field(True, description="drop posts without comments")
+    max_bad_fraction: float = Field(
+        0.05, ge=0, le=1, description="share of unusable rows above which a build refuses"
+    )
+    encoders: EncoderSettings = EncoderSettings()
+    index: Literal["auto", "exact", "compressed"] = Field(
+        "auto", description="auto: exact search below exact_below posts"
+    )
+    exact_below: int = Field(50_000, ge=0, description="posts up to which search is exact")
+    min_recall: float = Field(
+        0.95, ge=0, le=1, description="recall@K against exact search that an index must reach"
+    )
+
+
+class RetrievalSettings(Section):
+    corpus: Path | None = Field(None, description="folder of the corpus that lends comments")
+    alpha: float | None = Field(
+        None, ge=0, le=1, description="weight of the picture (alpha); none: from the data, Eqs. 2-4"
+    )
+    posts: int = Field(10, ge=1, description="similar posts that lend comments")
+    per_picture: int = Field(2, ge=1, description="similar posts on one picture at most")
+
+
+class CommentSettings(Section):
+    count: int = Field(5, ge=0, description="hint comments of a post (N); 0: none are read")
+    per_post: int = Field(5, ge=1, description="first comments taken of a similar post")
+    min_words: int = Field(3, ge=1, description="words a comment must have")
+    max_generic: float = Field(
+        0.5, ge=0, le=1, description="genericness above which a comment is dropped; 1: none is"
+    )
+
+
+class SelfTrainingSettings(Section):
+    rounds: int = Field(3, ge=1, description="students trained one after the other (T)")
+    neighbors: int = Field(3, ge=1, description="similar posts of a labelled post (K)")
+    weight: float = Field(1.0, ge=0, description="weight of the divergence from the teacher")
+    comment_dropout: float = Field(
+        0.5, ge=0, lt=1, description="probability that a student misses a comment"
+    )
+    weighting: Literal["none", "confidence", "adaptive"] = Field(
+        "confidence", description="how much a pseudo-label counts: 1, its certainty, or 0/1 by class"
+    )
+    threshold: float = Field(
+        0.7, ge=0, le=1, description="confidence asked of the surest class ('adaptive', tau)"
+    )
+
+
+class FusionSettings(Section):
+    name: Literal[
+        "concat",
+        "cross_attention",
+        "co_memory",
+        "hierarchical",
+        "bitransformer",
+        "text_only",
+        "image_only",
+    ] = Field("concat", description="how picture and words are joined")
     hidden: int = Field(256, ge=1, description="width F of the fused vector")
     input_dropout: float = Field(0.3, ge=0, lt=1, description="dropout on encoder outputs")
     dropout: float = Field(0.5, ge=0, lt=1, description="dropout on the fused vector")
@@ -120,13 +184,16 @@ class TrainingSettings(Section):
 class Config(Section):
     """All settings of a run."""
 
-    method: Literal["supervised"] = "supervised"
+    method: Literal["supervised", "self_training"] = "supervised"
     seed: int = Field(0, ge=0, description="start of every random choice")
     data: DataSettings = DataSettings()
     encoders: EncoderSettings = EncoderSettings()
+    retrieval: RetrievalSettings = RetrievalSettings()
+    comments: CommentSettings = CommentSettings()
     fusion: FusionSettings = FusionSettings()
     losses: LossSettings = LossSettings()
     training: TrainingSettings = TrainingSettings()
+    self_training: SelfTrainingSettings = SelfTrainingSettings()
 
 
 def load_config(

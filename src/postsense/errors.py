@@ -34,6 +34,10 @@ class ModelError(PostsenseError):
     """A model folder is missing, damaged or from another version."""
 
 
+class CorpusError(PostsenseError):
+    """A corpus or its index is missing, damaged, empty or built for something else."""
+
+
 class RunError(PostsenseError):
     """A run folder is missing, damaged or belongs to other settings."""
 
