@@ -21,7 +21,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from postsense.classifier import predict_rows
-from postsense.config import Config, load_config
+from postsense.config import Config
+from postsense.config_loading import load_config
 from postsense.data.loading import load_posts
 from postsense.data.splitting import Splits, split_posts
 from postsense.inputs import PreparedPosts, prepare_posts
@@ -39,7 +40,7 @@ HEADER = "| split | model | accuracy | weighted F1 | macro F1 |\n|---|---|---|--
 def regression(splits: Splits, prepared: PreparedPosts, part: str) -> tuple[float, ...]:
     """Test accuracy, weighted and macro F1 of the regression on text, image or both features."""
     everything = np.arange(len(splits.posts))
-    columns = {"text": prepared.text, "image": prepared.image}
+    columns = {"text": prepared.columns.text, "image": prepared.columns.image}
     chosen = [columns[name] for name in (("text", "image") if part == "both" else (part,))]
     x = np.hstack([column.batch(everything).pooled.numpy() for column in chosen])
     y = np.array(splits.posts.column("label"))
@@ -82,9 +83,9 @@ def cross_validate(splits: Splits, prepared: PreparedPosts, config: Config) -> N
     ours, theirs = [], []
     for fold in folds(splits):
         with tempfile.TemporaryDirectory() as folder:
-            classifier, _ = fit_classifier(fold, prepared, config, Path(folder))
-        probs = predict_rows(classifier, prepared, fold.test)
-        predicted = np.array(fold.classes)[probs.argmax(axis=1)]
+            fitted = fit_classifier(fold, prepared, config, Path(folder))
+        logits = predict_rows(fitted.classifier, prepared, fold.test).logits
+        predicted = np.array(fold.classes)[logits.argmax(axis=1)]
         ours.append(scores(labels[fold.test], predicted))
         theirs.append(regression(fold, prepared, "both"))
     print_row("cross-validation", "regression, both", np.array(theirs))

@@ -200,7 +200,7 @@ def tiny_clip(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> Path
 @pytest.fixture(scope="session")
 def trained_run(tmp_path_factory: pytest.TempPathFactory, posts_file: Path) -> Path:
     """A run of preset concat on the 45 posts, with the two seeds 0 and 1. Not to be changed."""
-    from postsense.config import load_config
+    from postsense.config_loading import load_config
     from postsense.data.loading import load_posts
     from postsense.runs import train_run
 

@@ -15,6 +15,7 @@ FLOW = [
     "atomic",
     "progress",
     "config",
+    "config_loading",
     "posts",
     "data",
     "encoders",

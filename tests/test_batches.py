@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from postsense.batches import PixelColumn, PostBatch, PostDataset, TokenColumn, TokenIds
+from postsense.batches import (
+    PixelColumn,
+    PostBatch,
+    PostColumns,
+    PostDataset,
+    TokenColumn,
+    TokenIds,
+)
 from postsense.data.images import PicturePolicy, decode_picture, normalize_pixels
 
 POLICY = PicturePolicy(resize_px=10, crop_px=8, mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7))
@@ -59,7 +66,7 @@ def test_a_post_without_a_picture_gets_zeros(draw_picture: Callable[[str, int], 
 @pytest.fixture
 def dataset() -> PostDataset:
     """The posts at rows 3, 0 and 2 of the column."""
-    return PostDataset(COLUMN, None, rows=np.array([3, 0, 2]), labels=np.array([1, 0, 1]))
+    return PostDataset(PostColumns(COLUMN), rows=np.array([3, 0, 2]), labels=np.array([1, 0, 1]))
 
 
 def test_labels_follow_their_posts(dataset: PostDataset) -> None:
@@ -86,7 +93,7 @@ def test_the_loader_gives_the_batches_in_their_order(dataset: PostDataset, worke
 
 
 def test_a_dataset_without_labels_gives_none() -> None:
-    assert PostDataset(COLUMN, None, np.array([0]))[np.array([0])].labels is None
+    assert PostDataset(PostColumns(COLUMN), np.array([0]))[np.array([0])].labels is None
 
 
 def test_moving_a_batch_moves_all_that_it_has() -> None:

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from postsense.build import build_model, load_encoders
-from postsense.config import Config, load_config, parse_config, preset_names
+from postsense.config import Config
+from postsense.config_loading import load_config, parse_config, preset_names
 from postsense.errors import EncoderError
 from postsense.fusion.concat import Concat
 from postsense.fusion.cross_attention import CrossAttention

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from postsense.config import Config, load_config, parse_config, preset_names
+from postsense.config import Config
+from postsense.config_loading import load_config, parse_config, preset_names
 from postsense.errors import ConfigError
 
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from postsense import PostClassifier
-from postsense.config import load_config
+from postsense.config_loading import load_config
 from postsense.errors import ConfigError, DataError, ModelError, PostsenseError
 
 Rows = list[dict[str, Any]]

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from postsense import inference
-from postsense.batches import PostDataset, TokenColumn
+from postsense.batches import PostColumns, PostDataset, TokenColumn
 from postsense.build import Encoders, build_model
-from postsense.config import parse_config
+from postsense.config_loading import parse_config
 from postsense.encoders.backbone import TextEncoder, load_text_backbone
 from postsense.encoders.features import Encoded, FeatureColumn, FeatureStore
 from postsense.inference import predict_logits, softmax
@@ -35,9 +35,8 @@ def column(folder: Path, dim: int, seed: int) -> FeatureColumn:
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> PostDataset:
-    return PostDataset(
-        column(tmp_path, 6, 1), column(tmp_path, 4, 2), np.arange(POSTS)[::-1].copy()
-    )
+    columns = PostColumns(column(tmp_path, 6, 1), column(tmp_path, 4, 2))
+    return PostDataset(columns, np.arange(POSTS)[::-1].copy())
 
 
 def make_model(fusion: str) -> PostModel:
@@ -68,7 +67,7 @@ def test_logits_come_in_the_order_of_the_posts(
     monkeypatch.setattr(inference, "BATCH_SIZE", 5)
     model = make_model("concat")
     order = np.random.default_rng(0).permutation(POSTS)
-    shuffled = PostDataset(dataset.text, dataset.image, dataset.rows[order])
+    shuffled = PostDataset(dataset.columns, dataset.rows[order])
 
     logits = predict_logits(model, dataset)
 
@@ -112,7 +111,7 @@ def test_trained_encoders_do_not_depend_on_the_batch_size(
     trained: PostModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     texts = TokenColumn([[2, *[4] * length, 3] if length else [] for length in range(9)], pad_id=0)
-    dataset = PostDataset(texts, None, np.arange(9))
+    dataset = PostDataset(PostColumns(texts), np.arange(9))
 
     whole = predict_logits(trained, dataset)
 
@@ -123,7 +122,7 @@ def test_trained_encoders_do_not_depend_on_the_batch_size(
 
 @pytest.mark.parametrize("fusion", ["concat", "cross_attention"])
 def test_no_posts_give_no_logits(dataset: PostDataset, fusion: str) -> None:
-    nothing = PostDataset(dataset.text, dataset.image, np.zeros(0, dtype=np.int64))
+    nothing = PostDataset(dataset.columns, np.zeros(0, dtype=np.int64))
 
     assert predict_logits(make_model(fusion), nothing).shape == (0, 3)
 

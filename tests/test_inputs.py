@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from postsense.batches import Pixels, TokenIds
-from postsense.config import Config, parse_config
+from postsense.config import Config
+from postsense.config_loading import parse_config
 from postsense.data.loading import load_posts
 from postsense.encoders import frozen
 from postsense.encoders.embeddings import Embeddings
@@ -100,7 +101,7 @@ def test_words_alone_read_no_picture(
     prepared = prepare_posts(posts, settings("text_only", trainable))
 
     assert [row.id for row in prepared.bad] == ["neither"]
-    assert prepared.image is None
+    assert prepared.columns.image is None
     assert prepared.dataset(prepared.usable)[np.array([0])].image is None
 
 
@@ -111,7 +112,7 @@ def test_pictures_alone_encode_no_text(
 
     prepared = prepare_posts(posts, settings("image_only"))
 
-    assert prepared.text is None
+    assert prepared.columns.text is None
     assert [row.id for row in prepared.bad] == ["neither", "gone"]
 
 

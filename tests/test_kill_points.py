@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from postsense.config import Config, load_config
+from postsense.config import Config
+from postsense.config_loading import load_config
 from postsense.data.loading import load_posts
 from postsense.posts import Posts
 from postsense.runs import train_run

@@ -46,7 +46,7 @@ def make_model(fusion: str) -> PostModel:
     text, image = make_branch(TEXT_DIM), make_branch(IMAGE_DIM)
     head = nn.Sequential(nn.Dropout(0.5), nn.Linear(HIDDEN, CLASSES))
     if fusion == "concat":
-        return PostModel(text, image, Concat([TEXT_DIM, IMAGE_DIM], HIDDEN, 0.3), head).eval()
+        return PostModel(text, image, Concat(TEXT_DIM, IMAGE_DIM, HIDDEN, 0.3), head).eval()
     attention = CrossAttention(TEXT_DIM, IMAGE_DIM, HIDDEN, 0.3, "mean")
     return PostModel(text, image, attention, head).eval()
 
@@ -153,7 +153,10 @@ def test_the_output_tells_what_the_fusion_read() -> None:
 def test_a_model_without_a_branch_does_not_read_that_modality() -> None:
     torch.manual_seed(0)
     model = PostModel(
-        None, make_branch(IMAGE_DIM), Concat([IMAGE_DIM], HIDDEN, 0.0), nn.Linear(HIDDEN, CLASSES)
+        None,
+        make_branch(IMAGE_DIM),
+        Concat(None, IMAGE_DIM, HIDDEN, 0.0),
+        nn.Linear(HIDDEN, CLASSES),
     ).eval()
 
     output = model(BATCH)
@@ -183,7 +186,7 @@ def token_ids(*rows: list[int]) -> TokenIds:
 def trained_text(tiny_bert: Path) -> PostModel:
     torch.manual_seed(0)
     branch = Branch(TextEncoder(load_text_backbone(tiny_bert, None), "mean"), 16)
-    return PostModel(branch, None, Concat([16], HIDDEN, 0.0), nn.Linear(HIDDEN, CLASSES)).eval()
+    return PostModel(branch, None, Concat(16, None, HIDDEN, 0.0), nn.Linear(HIDDEN, CLASSES)).eval()
 
 
 def test_a_trained_encoder_runs_in_the_model_and_learns(trained_text: PostModel) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from postsense.classifier import Classifier
-from postsense.config import load_config
+from postsense.config_loading import load_config
 from postsense.data.loading import load_posts
 from postsense.data.splitting import split_posts
 from postsense.errors import ModelError, PostsenseError
@@ -30,7 +30,8 @@ def fit(post_rows: Rows, tmp_path_factory: pytest.TempPathFactory) -> Callable[.
         config = load_config(values={**quick, **settings})
         splits = split_posts(load_posts(post_rows), None, validation_fraction=0.1, seed=0)
         prepared = prepare_posts(splits.posts, config)
-        return fit_classifier(splits, prepared, config, tmp_path_factory.mktemp("checkpoints"))[0]
+        checkpoints = tmp_path_factory.mktemp("checkpoints")
+        return fit_classifier(splits, prepared, config, checkpoints).classifier
 
     return fit_with
 

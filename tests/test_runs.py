@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.torch import load_file
 
-from postsense.config import Config, load_config
+from postsense.config import Config
+from postsense.config_loading import load_config
 from postsense.data.loading import load_posts
 from postsense.errors import RunError
 from postsense.evaluation.metrics import classification_metrics

@@ -45,12 +45,31 @@ class Pixels:
 
 
 @dataclass(frozen=True)
+class Comments:
+    """Hint comments of B posts. texts: B * C of them, post by post; present: (B, C) bool."""
+
+    texts: Embeddings | TokenIds
+    present: Tensor
+
+    def to(self, device: torch.device | str) -> "Comments":
+        """The same comments on another device."""
+        return Comments(self.texts.to(device), self.present.to(device))
+
+
+@dataclass(frozen=True)
 class PostBatch:
-    """B posts. A modality is None if the model does not read it. labels: (B,) int64 or None."""
+    """B posts. A modality is None if the model does not read it.
+
+    labels: (B,) int64 or None. targets: (B, K) soft labels, weights: (B,) how much each counts.
+    """
 
     text: Embeddings | TokenIds | None
     image: Embeddings | Pixels | None
     labels: Tensor | None = None
+    attributes: Embeddings | TokenIds | None = None
+    comments: Comments | None = None
+    targets: Tensor | None = None
+    weights: Tensor | None = None
 
     def to(self, device: torch.device | str) -> "PostBatch":
         """The same batch on another device."""
@@ -109,30 +128,70 @@ class PixelColumn:
         return Pixels(torch.from_numpy(pixels), torch.from_numpy(present))
 
 
-class PostDataset(Dataset[PostBatch]):
-    """N posts that make batches: indexed with an array of positions, not with one position."""
+class CommentColumn:
+    """Hint comments of N posts: rows (N, C) of a column of texts, -1 where a post has fewer.
 
-    def __init__(
-        self,
-        text: TextInput | None,
-        image: ImageInput | None,
-        rows: Array,
-        labels: Array | None = None,
-    ) -> None:
-        """rows: (N,) positions in the columns. labels: (N,) class numbers."""
-        self.text, self.image, self.rows, self.labels = text, image, rows, labels
+    The column's last text is empty and stands for comments that are not there.
+    """
+
+    def __init__(self, texts: TextInput, rows: Array, blank: int) -> None:
+        self.texts, self.rows, self.blank = texts, rows, blank
+
+    def batch(self, posts: Array) -> Comments:
+        """The comments of the posts at these positions. posts: (B,) int."""
+        rows = self.rows[posts]
+        present = rows >= 0
+        texts = self.texts.batch(np.where(present, rows, self.blank).ravel())
+        return Comments(texts, torch.from_numpy(present))
+
+
+@dataclass(frozen=True)
+class PostColumns:
+    """What a model reads of N posts; None for what it does not."""
+
+    text: TextInput | None = None
+    image: ImageInput | None = None
+    attributes: TextInput | None = None
+    comments: CommentColumn | None = None
+
+
+@dataclass(frozen=True)
+class PostDataset(Dataset[PostBatch]):
+    """n posts that make batches: indexed with an array of positions, not with one position.
+
+    rows: (n,) positions in the columns. comment_rows: (n,) positions of the posts whose comments
+    they have, None: their own. labels: (n,) class numbers. targets: (n, K); weights: (n,).
+    """
+
+    columns: PostColumns
+    rows: Array
+    labels: Array | None = None
+    comment_rows: Array | None = None
+    targets: Array | None = None
+    weights: Array | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, posts: Array) -> PostBatch:
         rows = self.rows[posts]
+        columns, comment_rows = self.columns, rows
+        if self.comment_rows is not None:
+            comment_rows = self.comment_rows[posts]
         return PostBatch(
-            text=None if self.text is None else self.text.batch(rows),
-            image=None if self.image is None else self.image.batch(rows),
-            labels=None if self.labels is None else torch.from_numpy(self.labels[posts]),
+            text=None if columns.text is None else columns.text.batch(rows),
+            image=None if columns.image is None else columns.image.batch(rows),
+            attributes=None if columns.attributes is None else columns.attributes.batch(rows),
+            comments=None if columns.comments is None else columns.comments.batch(comment_rows),
+            labels=_taken(self.labels, posts),
+            targets=_taken(self.targets, posts),
+            weights=_taken(self.weights, posts),
         )
 
     def loader(self, batches: Sequence[Array], workers: int = 0) -> DataLoader[PostBatch]:
         """Loads these batches in their order, with any number of worker processes."""
         return DataLoader(self, sampler=batches, batch_size=None, num_workers=workers)
+
+
+def _taken(values: Array | None, posts: Array) -> Tensor | None:
+    return None if values is None else torch.from_numpy(values[posts])

@@ -13,9 +13,13 @@ from postsense.encoders.backbone import (
     load_text_backbone,
 )
 from postsense.encoders.pretrained import image_checkpoint, text_checkpoint
+from postsense.fusion.bitransformer import Bitransformer, EarlyComments
+from postsense.fusion.co_memory import CoMemory
+from postsense.fusion.comments import WithComments, comment_attentions
 from postsense.fusion.concat import Concat
 from postsense.fusion.cross_attention import CrossAttention
-from postsense.inputs import reads_image, reads_text
+from postsense.fusion.hierarchical import Hierarchical
+from postsense.inputs import reads_comments, reads_image, reads_text
 from postsense.model import Branch, PostModel
 
 
@@ -53,13 +57,20 @@ def load_encoders(
 
 def build_model(config: Config, encoders: Encoders, classes: int) -> PostModel:
     """A new model with fresh fusion and head. Random choices come from torch's global generator."""
-    text = _branch(encoders.text, encoders.text_dim) if reads_text(config) else None
+    text = _branch(encoders.text, encoders.text_dim) if _has_text_branch(config) else None
     image = _branch(encoders.image, encoders.image_dim) if reads_image(config) else None
-    fusion = _fusion(config, text, image)
+    fusion = _fusion(config, encoders)
+    if reads_comments(config):
+        fusion = _with_comments(config, fusion, encoders)
     head = nn.Sequential(
         nn.Dropout(config.fusion.dropout), nn.Linear(config.fusion.hidden, classes)
     )
     return PostModel(text, image, fusion, head)
+
+
+def _has_text_branch(config: Config) -> bool:
+    """The bitransformer's text encoder is inside the fusion."""
+    return reads_text(config) and config.fusion.name != "bitransformer"
 
 
 def _branch(encoder: TextEncoder | ImageEncoder | None, dim: int | None) -> Branch:
@@ -67,13 +78,35 @@ def _branch(encoder: TextEncoder | ImageEncoder | None, dim: int | None) -> Bran
     return Branch(encoder, dim)
 
 
-def _fusion(config: Config, text: Branch | None, image: Branch | None) -> nn.Module:
-    chosen = config.fusion
-    if chosen.name == "cross_attention" and text is not None and image is not None:
-        pooling = config.encoders.text.pooling
-        return CrossAttention(text.dim, image.dim, chosen.hidden, chosen.input_dropout, pooling)
-    dims = [branch.dim for branch in (text, image) if branch is not None]
-    return Concat(dims, chosen.hidden, chosen.input_dropout)
+def _fusion(config: Config, encoders: Encoders) -> nn.Module:
+    chosen, text, image = config.fusion, encoders.text_dim, encoders.image_dim
+    if text is not None and image is not None:
+        if chosen.name == "cross_attention":
+            pooling = config.encoders.text.pooling
+            return CrossAttention(text, image, chosen.hidden, chosen.input_dropout, pooling)
+        if chosen.name == "co_memory":
+            return CoMemory(text, image, chosen.hidden, chosen.input_dropout)
+        if chosen.name == "hierarchical":
+            return Hierarchical(
+                text, image, text, chosen.hidden, chosen.input_dropout, chosen.fidelity
+            )
+        if chosen.name == "bitransformer" and encoders.text is not None:
+            return Bitransformer(encoders.text.backbone, image, chosen.hidden, chosen.input_dropout)
+    return Concat(
+        text if reads_text(config) else None,
+        image if reads_image(config) else None,
+        chosen.hidden,
+        chosen.input_dropout,
+    )
+
+
+def _with_comments(config: Config, fusion: nn.Module, encoders: Encoders) -> nn.Module:
+    hidden, dropout = config.fusion.hidden, config.fusion.input_dropout
+    if isinstance(fusion, Bitransformer):
+        return EarlyComments(fusion, hidden)
+    assert encoders.text_dim is not None
+    attentions = comment_attentions(config.fusion.name, fusion, hidden, config.fusion.fidelity)
+    return WithComments(fusion, attentions, encoders.text_dim, hidden, dropout)
 
 
 @torch.no_grad()

@@ -1,20 +1,35 @@
-"""A trained classifier: posts → labels, probabilities and the rows it could not read."""
+"""A trained classifier: posts → labels, probabilities, hint comments and unreadable rows."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from postsense.config import Config
-from postsense.inference import predict_logits, softmax
+from postsense.inference import Outputs, predict_outputs, softmax
 from postsense.inputs import BadRow, PreparedPosts, pick_device, prepare_posts
 from postsense.model import PostModel
 from postsense.posts import Posts
 from postsense.progress import Progress, silent
+from postsense.retrieval.borrowing import borrow_for_prediction
 
 Array = np.ndarray[Any, Any]
+HINT = pa.struct([("comment", pa.string()), ("post", pa.string()), ("weight", pa.float32())])
+
+
+@dataclass(frozen=True)
+class WeighedHint:
+    """A comment that a prediction looked at. post: the corpus post it stands under.
+
+    weight: share of the attention paid to the post's comments, in [0, 1].
+    """
+
+    comment: str
+    post: str
+    weight: float
 
 
 @dataclass(frozen=True)
@@ -22,12 +37,16 @@ class Predictions:
     """What a classifier says about N posts, in their order.
 
     probs: (N, K) float32, rows sum to 1; NaN for the rows in `bad`, which have no label either.
+    hints: the comments each post was lent, most attended first; None if comments are not read.
+    shows: words for what each picture shows; None if its features do not tell.
     """
 
     ids: tuple[str, ...]
     classes: tuple[str, ...]
     probs: Array
     bad: tuple[BadRow, ...]
+    hints: tuple[tuple[WeighedHint, ...], ...] | None = None
+    shows: tuple[tuple[str, ...], ...] | None = None
 
     @property
     def labels(self) -> list[str | None]:
@@ -37,10 +56,18 @@ class Predictions:
         return [self.classes[number] if number >= 0 else None for number in likeliest]
 
     def to_table(self) -> pa.Table:
-        """Columns id, label and prob_<class> for each class; nulls for bad rows."""
+        """Columns id, label, prob_<class> for each class, and where known hints and picture_shows.
+
+        Nulls for bad rows.
+        """
         columns = {"id": list(self.ids), "label": self.labels}
         for number, name in enumerate(self.classes):
             columns[f"prob_{name}"] = pa.array(self.probs[:, number], from_pandas=True)
+        if self.hints is not None:
+            rows = [[vars(hint) for hint in hints] for hints in self.hints]
+            columns["hints"] = pa.array(rows, pa.list_(HINT))
+        if self.shows is not None:
+            columns["picture_shows"] = pa.array(self.shows, pa.list_(pa.string()))
         return pa.table(columns)
 
 
@@ -52,6 +79,13 @@ class Classifier:
     classes: tuple[str, ...]
     model: PostModel
 
+    def with_corpus(self, folder: Path | None) -> "Classifier":
+        """One that borrows comments from the corpus in folder; None or no comments: unchanged."""
+        if folder is None or self.config.retrieval.corpus is None:
+            return self
+        retrieval = self.config.retrieval.model_copy(update={"corpus": folder})
+        return replace(self, config=self.config.model_copy(update={"retrieval": retrieval}))
+
     def predict(self, posts: Posts, progress: Progress = silent) -> Predictions:
         """Classify posts; labels are not looked at."""
         return average_predictions([self], posts, progress)
@@ -61,23 +95,69 @@ def average_predictions(
     classifiers: Sequence[Classifier], posts: Posts, progress: Progress = silent
 ) -> Predictions:
     """Mean probabilities of classifiers that differ by their seed; posts are encoded once."""
-    first = classifiers[0]
-    prepared = prepare_posts(posts, first.config, progress)
-    probs = np.full((len(posts), len(first.classes)), np.nan, dtype=np.float32)
-    if len(prepared.usable):
-        each = [predict_rows(one, prepared, prepared.usable, progress) for one in classifiers]
-        probs[prepared.usable] = np.mean(each, axis=0)
-    ids = tuple(posts.column("id"))
-    return Predictions(ids, first.classes, probs, prepared.bad)
+    config = classifiers[0].config
+    borrowed = borrow_for_prediction(posts, config, progress=progress)
+    prepared = prepare_posts(posts, config, progress, borrowed)
+    return predict_prepared(classifiers, prepared, np.arange(len(posts)), progress)
+
+
+def predict_prepared(
+    classifiers: Sequence[Classifier],
+    prepared: PreparedPosts,
+    rows: Array,
+    progress: Progress = silent,
+) -> Predictions:
+    """Mean predictions for some rows of prepared posts, bad ones among them."""
+    usable = np.isin(rows, prepared.usable)
+    classes, ids = classifiers[0].classes, prepared.posts.table["id"]
+    probs = np.full((len(rows), len(classes)), np.nan, dtype=np.float32)
+    weights = None
+    if usable.any():
+        outputs = [predict_rows(one, prepared, rows[usable], progress) for one in classifiers]
+        probs[usable] = np.mean([softmax(output.logits) for output in outputs], axis=0)
+        weights = _mean_weights(outputs, usable)
+    names = tuple(ids.take(pa.array(rows)).to_pylist())
+    unreadable = {name for name, fine in zip(names, usable, strict=True) if not fine}
+    return Predictions(
+        ids=names,
+        classes=classes,
+        probs=probs,
+        bad=tuple(row for row in prepared.bad if row.id in unreadable),
+        hints=_weighed_hints(prepared, rows, weights),
+        shows=None if prepared.shows is None else tuple(prepared.shows[row] for row in rows),
+    )
 
 
 def predict_rows(
     classifier: Classifier, prepared: PreparedPosts, rows: Array, progress: Progress = silent
-) -> Array:
-    """Probabilities (n, K) of some rows of prepared posts."""
-    device = pick_device(classifier.config)
-    workers = classifier.config.training.workers
-    dataset = prepared.dataset(rows)
-    return softmax(
-        predict_logits(classifier.model, dataset, device, workers=workers, progress=progress)
+) -> Outputs:
+    """What one classifier says of some usable rows of prepared posts."""
+    config, dataset = classifier.config, prepared.dataset(rows)
+    workers = config.training.workers
+    return predict_outputs(
+        classifier.model, dataset, pick_device(config), workers=workers, progress=progress
     )
+
+
+def _mean_weights(outputs: Sequence[Outputs], usable: Array) -> Array | None:
+    """Attention (N, C) paid to comments, mean over classifiers; zeros for rows not usable."""
+    found = [output.comment_weights for output in outputs if output.comment_weights is not None]
+    if not found:
+        return None
+    weights = np.zeros((len(usable), found[0].shape[1]), dtype=np.float32)
+    weights[usable] = np.mean(found, axis=0)
+    return weights
+
+
+def _weighed_hints(
+    prepared: PreparedPosts, rows: Array, weights: Array | None
+) -> tuple[tuple[WeighedHint, ...], ...] | None:
+    if weights is None or prepared.borrowed is None:
+        return None
+    hints = prepared.borrowed.hints
+    weighed = []
+    for row, paid in zip(rows, weights, strict=True):
+        pairs = zip(hints[row], paid.tolist(), strict=False)
+        each = [WeighedHint(hint.text, hint.post, weight) for hint, weight in pairs]
+        weighed.append(tuple(sorted(each, key=lambda hint: -hint.weight)))
+    return tuple(weighed)

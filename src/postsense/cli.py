@@ -32,6 +32,9 @@ SetOption = Annotated[
     typer.Option("--set", help="Any setting, such as training.epochs=5. Repeatable."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+CorpusOption = Annotated[
+    Path | None, typer.Option(help="Corpus that lends readers' comments and similar posts.")
+]
 LabelOption = Annotated[
     str | None, typer.Option("--label", help="Label column, such as label or labels.text.")
 ]
@@ -41,7 +44,10 @@ LabelOption = Annotated[
 def train(
     table: TableArgument,
     out: Annotated[Path, typer.Option(help="Run folder; the same command resumes it.")],
-    method: Annotated[str | None, typer.Option(help="Training method: supervised.")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="Training method: supervised or self_training.")
+    ] = None,
+    corpus: CorpusOption = None,
     preset: Annotated[str | None, typer.Option(help="Settings that ship with postsense.")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file of settings.")] = None,
     settings: SetOption = None,
@@ -52,10 +58,11 @@ def train(
     seeds: Annotated[int, typer.Option(min=1, help="Train this many seeds.")] = 1,
 ) -> None:
     """Train a classifier on the labelled posts of TABLE and measure it on its val and test rows."""
-    from postsense.config import load_config
+    from postsense.config_loading import load_config
 
     given = {
         "method": method,
+        "retrieval.corpus": corpus,
         "data.columns.label": label,
         "data.columns.split": split,
         "seed": seed,
@@ -73,6 +80,7 @@ def evaluate(
         str | None, typer.Option(help="Split to measure on; default: test if there is one.")
     ] = None,
     label: LabelOption = None,
+    corpus: CorpusOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure a trained run on the labelled posts of TABLE."""
@@ -81,7 +89,7 @@ def evaluate(
     from postsense.runs import load_run
     from postsense.terminal import print_evaluation
 
-    classifiers = load_run(run)
+    classifiers = load_run(run, corpus)
     columns = classifiers[0].config.data.columns
     if label is not None:
         columns = columns.model_copy(update={"label": label})
@@ -100,10 +108,12 @@ def predict(
     run: RunArgument,
     table: TableArgument,
     out: Annotated[Path, typer.Option(help="Predictions: .parquet, .jsonl or .csv.")],
+    corpus: CorpusOption = None,
 ) -> None:
     """Write the label of every post in TABLE and one probability for each class.
 
-    A run of several seeds gives the mean of their probabilities.
+    A run of several seeds gives the mean of their probabilities. A model that reads comments also
+    names those that hinted and how much attention each got; --corpus says where the corpus is now.
     """
     from postsense.classifier import average_predictions
     from postsense.config import UNREAD_IN_PREDICT
@@ -112,7 +122,7 @@ def predict(
     from postsense.terminal import print_bad_rows
 
     check_suffix(out)
-    classifiers = load_run(run)
+    classifiers = load_run(run, corpus)
     posts = _load(table, classifiers[0].config.data.columns, optional=UNREAD_IN_PREDICT)
     with _progress() as progress:
         predictions = average_predictions(classifiers, posts, progress)
@@ -148,7 +158,7 @@ def check(
     as_json: JsonOption = False,
 ) -> None:
     """Report what is in TABLE and what is wrong with it: pictures, texts, duplicates, labels."""
-    from postsense.config import load_config
+    from postsense.config_loading import load_config
     from postsense.data.checking import check_posts
     from postsense.terminal import print_check
 
@@ -171,7 +181,7 @@ def demo(
     posts: Annotated[int, typer.Option(min=30, help="Posts to draw.")] = 600,
 ) -> None:
     """Draw posts with a known right answer, train, evaluate, predict, and say where all is."""
-    from postsense.config import load_config
+    from postsense.config_loading import load_config
     from postsense.data.synthetic import write_synthetic_posts
     from postsense.terminal import print_samples
 

@@ -1,21 +1,13 @@
-"""Every setting, typed and described once.
+"""Every setting, typed and described once."""
 
-Precedence: default < preset < file < `--set key=value`.
-"""
-
-import tomllib
-from collections.abc import Iterable, Mapping
-from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from postsense.errors import ConfigError, nearest
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 MetricName = Literal["accuracy", "macro_f1", "weighted_f1", "loss"]
 Pooling = Literal["mean", "max", "cls"]
-UNREAD_IN_PREDICT = ("label", "split", "comments", "created_at")  # of our columns
+UNREAD_IN_PREDICT = ("label", "split", "comments", "attributes", "created_at")  # of our columns
 
 
 class Section(BaseModel):
@@ -33,6 +25,7 @@ class Columns(Section):
     label: str = Field("label", description="class of the post")
     split: str = Field("split", description="train, val (also dev, validation) or test")
     comments: str = Field("comments", description="list of readers' comments")
+    attributes: str = Field("attributes", description="list of words for what the picture shows")
     created_at: str = Field("created_at", description="when the post was written")
 
 
@@ -43,6 +36,9 @@ class DataSettings(Section):
     )
     validation_fraction: float = Field(
         0.1, gt=0, lt=0.5, description="share of train used as val when the table has no val"
+    )
+    train_fraction: float = Field(
+        1.0, gt=0, le=1, description="share of train that keeps its labels, drawn for each seed"
     )
 
 
@@ -110,6 +106,9 @@ class RetrievalSettings(Section):
     alpha: float | None = Field(
         None, ge=0, le=1, description="weight of the picture (alpha); none: from the data, Eqs. 2-4"
     )
+    fidelity: Literal["corrected", "released"] = Field(
+        "corrected", description="'released': two indexes and the intersection of their answers"
+    )
     posts: int = Field(10, ge=1, description="similar posts that lend comments")
     per_picture: int = Field(2, ge=1, description="similar posts on one picture at most")
 
@@ -131,7 +130,8 @@ class SelfTrainingSettings(Section):
         0.5, ge=0, lt=1, description="probability that a student misses a comment"
     )
     weighting: Literal["none", "confidence", "adaptive"] = Field(
-        "confidence", description="how much a pseudo-label counts: 1, its certainty, or 0/1 by class"
+        "confidence",
+        description="how much a pseudo-label counts: 1, its certainty, or 0/1 by class",
     )
     threshold: float = Field(
         0.7, ge=0, le=1, description="confidence asked of the surest class ('adaptive', tau)"
@@ -149,6 +149,10 @@ class FusionSettings(Section):
         "image_only",
     ] = Field("concat", description="how picture and words are joined")
     hidden: int = Field(256, ge=1, description="width F of the fused vector")
+    fidelity: Literal["corrected", "released"] = Field(
+        "corrected",
+        description="'released': with the quirks of the authors' code, where it has any",
+    )
     input_dropout: float = Field(0.3, ge=0, lt=1, description="dropout on encoder outputs")
     dropout: float = Field(0.5, ge=0, lt=1, description="dropout on the fused vector")
 
@@ -195,109 +199,13 @@ class Config(Section):
     training: TrainingSettings = TrainingSettings()
     self_training: SelfTrainingSettings = SelfTrainingSettings()
 
-
-def load_config(
-    preset: str | None = None,
-    file: Path | None = None,
-    overrides: Iterable[str] = (),
-    values: Mapping[str, Any] | None = None,
-) -> Config:
-    """Merge the settings of a preset, a TOML file, `key=value` overrides and ready values.
-
-    Raises: ConfigError: listing every unknown key and bad value at once.
-    """
-    settings: dict[str, Any] = {}
-    if preset is not None:
-        _merge(settings, _read_preset(preset))
-    if file is not None:
-        _merge(settings, _read_toml(file))
-    for override in overrides:
-        _merge(settings, _parse_override(override))
-    for key, value in (values or {}).items():
-        _merge(settings, _nested(key, value))
-    return parse_config(settings)
-
-
-def parse_config(settings: Mapping[str, Any]) -> Config:
-    """Check a nested mapping of settings. Raises: ConfigError: listing every problem at once."""
-    try:
-        return Config.model_validate(settings)
-    except ValidationError as error:
-        raise _config_error(error) from None
-
-
-def preset_names() -> list[str]:
-    """The presets that ship with postsense."""
-    folder = resources.files("postsense.presets")
-    names = [item.name for item in folder.iterdir()]
-    return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
-
-
-def _read_preset(name: str) -> dict[str, Any]:
-    names = preset_names()
-    if name not in names:
-        raise ConfigError("--preset", "a preset's name", f"'{name}'", nearest(name, names))
-    text = resources.files("postsense.presets").joinpath(f"{name}.toml").read_text("utf-8")
-    return tomllib.loads(text)
-
-
-def _read_toml(file: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(file, "a TOML file", "no such file", "Check the path.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(file, "a TOML file in UTF-8", str(error), "Mend that line.") from None
-
-
-def _parse_override(override: str) -> dict[str, Any]:
-    key, separator, text = override.partition("=")
-    if not separator or not key.strip():
-        raise ConfigError(
-            "--set", "key=value", f"'{override}'", "Write for example training.epochs=5."
-        )
-    try:
-        value = tomllib.loads(f"value = {text.strip()}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text.strip()  # a bare word is a string
-    return _nested(key.strip(), value)
-
-
-def _nested(key: str, value: Any) -> dict[str, Any]:
-    for part in reversed(key.split(".")):
-        value = {part: value}
-    return dict(value)
-
-
-def _merge(settings: dict[str, Any], later: Mapping[str, Any]) -> None:
-    for key, value in later.items():
-        if isinstance(value, Mapping) and isinstance(settings.get(key), dict):
-            _merge(settings[key], value)
-        else:
-            settings[key] = dict(value) if isinstance(value, Mapping) else value
-
-
-def _config_error(error: ValidationError) -> ConfigError:
-    known = _keys(Config)
-    problems = []
-    for problem in error.errors():
-        key = ".".join(str(part) for part in problem["loc"])
-        if problem["type"] == "extra_forbidden":
-            problems.append(f"unknown '{key}' ({nearest(key, known).rstrip('.')})")
-        else:
-            message = problem["msg"][0].lower() + problem["msg"][1:]
-            problems.append(f"{key} = {problem['input']!r} ({message})")
-    return ConfigError(
-        "config", "known settings in their range", "; ".join(sorted(problems)), "Mend these."
-    )
-
-
-def _keys(section: type[BaseModel], prefix: str = "") -> list[str]:
-    keys = []
-    for name, field in section.model_fields.items():
-        inner = field.annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            keys += _keys(inner, f"{prefix}{name}.")
-        else:
-            keys.append(prefix + name)
-    return keys
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Config":
+        corpus, words = self.retrieval.corpus, self.fusion.name != "image_only"
+        if corpus is not None and self.comments.count > 0 and not words:
+            raise ValueError(
+                "comments are words, which 'image_only' does not read: comments.count=0"
+            )
+        if self.fusion.name == "bitransformer" and not self.encoders.text.trainable:
+            raise ValueError("fusion 'bitransformer' needs encoders.text.trainable=true")
+        return self

@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 
 from postsense.classifier import Classifier, Predictions
-from postsense.config import UNREAD_IN_PREDICT, Config, load_config
+from postsense.config import UNREAD_IN_PREDICT, Config
+from postsense.config_loading import load_config
 from postsense.data.loading import load_posts
 from postsense.data.splitting import split_posts
 from postsense.errors import ModelError
 from postsense.evaluation.evaluate import evaluate_classifiers
-from postsense.inputs import prepare_posts
 from postsense.model_folder import load_model, save_model
 from postsense.progress import Progress, silent
-from postsense.training.methods import fit_classifier
+from postsense.training.methods import fit_classifier, prepare_splits
 
 
 class PostClassifier:
@@ -71,11 +71,10 @@ class PostClassifier:
         splits = split_posts(
             table, held_out, validation_fraction=config.data.validation_fraction, seed=config.seed
         )
-        prepared = prepare_posts(splits.posts, config, self.progress)
+        prepared = prepare_splits(splits, config, self.progress)
         with tempfile.TemporaryDirectory(prefix="postsense-") as folder:
-            self.classifier, _ = fit_classifier(
-                splits, prepared, config, Path(folder), self.progress
-            )
+            fitted = fit_classifier(splits, prepared, config, Path(folder), self.progress)
+        self.classifier = fitted.classifier
         return self
 
     def predict(self, posts: Any) -> np.ndarray[Any, Any]:

@@ -1,5 +1,6 @@
-"""A model and a dataset → class probabilities."""
+"""A model and a dataset → logits and the attention paid to hint comments."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,42 @@ from postsense.data.batching import ordered_batches
 from postsense.model import PostModel
 from postsense.progress import Progress, silent
 
+Array = np.ndarray[Any, Any]
 BATCH_SIZE = 256
 PIXEL_BATCH_SIZE = 32
 
 
+@dataclass(frozen=True)
+class Outputs:
+    """logits: (N, K) float32. comment_weights: (N, C) float32, None if none are read."""
+
+    logits: Array
+    comment_weights: Array | None
+
+
 @torch.inference_mode()
+def predict_outputs(
+    model: PostModel,
+    dataset: PostDataset,
+    device: torch.device | str = "cpu",
+    *,
+    workers: int = 0,
+    progress: Progress = silent,
+) -> Outputs:
+    """What the model says of all posts, in their order; the model is left in eval mode."""
+    model.eval().to(device)
+    size = PIXEL_BATCH_SIZE if model.trains_encoder else BATCH_SIZE
+    logits, weights, done = [], [], 0
+    for batch in dataset.loader(ordered_batches(len(dataset), size), workers):
+        output = model(batch.to(device))
+        logits.append(output.logits.float().cpu().numpy())
+        if output.comment_weights is not None:
+            weights.append(output.comment_weights.float().cpu().numpy())
+        done += len(logits[-1])
+        progress("predict", done, len(dataset))
+    return Outputs(np.concatenate(logits), np.concatenate(weights) if weights else None)
+
+
 def predict_logits(
     model: PostModel,
     dataset: PostDataset,
@@ -22,21 +54,13 @@ def predict_logits(
     *,
     workers: int = 0,
     progress: Progress = silent,
-) -> np.ndarray[Any, Any]:
+) -> Array:
     """Logits (N, K) float32 of all posts, in their order; the model is left in eval mode."""
-    model.eval().to(device)
-    trained = any(branch is not None and branch.encoder for branch in (model.text, model.image))
-    batches = ordered_batches(len(dataset), PIXEL_BATCH_SIZE if trained else BATCH_SIZE)
-    parts, done = [], 0
-    for batch in dataset.loader(batches, workers):
-        parts.append(model(batch.to(device)).logits.float().cpu().numpy())
-        done += len(parts[-1])
-        progress("predict", done, len(dataset))
-    return np.concatenate(parts)
+    return predict_outputs(model, dataset, device, workers=workers, progress=progress).logits
 
 
-def softmax(logits: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def softmax(logits: Array) -> Array:
     """Probabilities (N, K) of logits (N, K)."""
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    probabilities: np.ndarray[Any, Any] = shifted / shifted.sum(axis=1, keepdims=True)
+    probabilities: Array = shifted / shifted.sum(axis=1, keepdims=True)
     return probabilities

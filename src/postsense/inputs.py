@@ -8,19 +8,31 @@ from typing import Any
 import numpy as np
 import torch
 
-from postsense.batches import ImageInput, PixelColumn, PostDataset, TextInput, TokenColumn
-from postsense.config import Config
+from postsense.batches import (
+    CommentColumn,
+    ImageInput,
+    PixelColumn,
+    PostColumns,
+    PostDataset,
+    TextInput,
+    TokenColumn,
+)
+from postsense.config import Config, ImageEncoderSettings
 from postsense.data.images import decode_picture, read_picture
 from postsense.data.text import normalize_text
+from postsense.encoders.attributes import attribute_words
 from postsense.encoders.encode import encode_pictures, encode_texts
+from postsense.encoders.features import FeatureColumn
 from postsense.encoders.frozen import FrozenImageEncoder, FrozenTextEncoder
-from postsense.encoders.pretrained import image_checkpoint, text_checkpoint
+from postsense.encoders.pretrained import BUILTIN, image_checkpoint, text_checkpoint
 from postsense.encoders.processors import load_tokenizer, picture_policy
 from postsense.errors import DataError, PictureError
-from postsense.posts import Posts
+from postsense.posts import Posts, joined_posts, posts_of_texts
 from postsense.progress import Progress, silent
+from postsense.retrieval.borrowing import Borrowed
 
 Array = np.ndarray[Any, Any]
+_ATTRIBUTE_BATCH = 4096
 
 
 @dataclass(frozen=True)
@@ -33,22 +45,28 @@ class BadRow:
 
 @dataclass(frozen=True)
 class PreparedPosts:
-    """Posts with what a model reads of them. usable: (n,) positions of posts that are not bad."""
+    """Posts with what a model reads of them.
+
+    posts: the user's, then those that a corpus lent. usable: (n,) positions of posts that are not
+    bad. borrowed: what the corpus lent, None without one. shows: words for each picture, where its
+    features tell them.
+    """
 
     posts: Posts
-    text: TextInput | None
-    image: ImageInput | None
+    columns: PostColumns
     usable: Array
     bad: tuple[BadRow, ...]
+    borrowed: Borrowed | None = None
+    shows: Sequence[tuple[str, ...]] | None = None
 
     def dataset(self, rows: Array, classes: Sequence[str] | None = None) -> PostDataset:
         """The dataset of some rows, with class numbers if the classes are given."""
         if classes is None:
-            return PostDataset(self.text, self.image, rows)
+            return PostDataset(self.columns, rows)
         number = {name: index for index, name in enumerate(classes)}
         names = self.posts.column("label")
         labels = np.array([number[names[row]] for row in rows], dtype=np.int64)
-        return PostDataset(self.text, self.image, rows, labels)
+        return PostDataset(self.columns, rows, labels)
 
 
 def reads_text(config: Config) -> bool:
@@ -63,7 +81,17 @@ def reads_image(config: Config) -> bool:
 
 def reads_tokens(config: Config) -> bool:
     """Whether the fusion reads sequences beside vectors."""
-    return config.fusion.name == "cross_attention"
+    return config.fusion.name in ("cross_attention", "co_memory", "hierarchical")
+
+
+def reads_attributes(config: Config) -> bool:
+    """Whether the fusion reads words for what the picture shows."""
+    return config.fusion.name == "hierarchical"
+
+
+def reads_comments(config: Config) -> bool:
+    """Whether the model reads hint comments: there is a corpus to take them from."""
+    return config.retrieval.corpus is not None and config.comments.count > 0
 
 
 def pick_device(config: Config) -> torch.device:
@@ -72,11 +100,16 @@ def pick_device(config: Config) -> torch.device:
     return torch.device("cuda" if gpu else "cpu")
 
 
-def prepare_posts(posts: Posts, config: Config, progress: Progress = silent) -> PreparedPosts:
+def prepare_posts(
+    posts: Posts, config: Config, progress: Progress = silent, borrowed: Borrowed | None = None
+) -> PreparedPosts:
     """Encode what is frozen, tokenise what is trained, and find the rows that cannot be used.
 
+    borrowed: hint comments of the posts and, to be pseudo-labelled, posts of the corpus.
     Raises: DataError: more than data.max_bad_fraction of the rows are bad.
     """
+    if borrowed is not None and borrowed.pairs is not None:
+        posts = joined_posts(posts, borrowed.pairs.posts)
     text = _text_column(posts, config, progress) if reads_text(config) else None
     image, broken = None, dict[int, PictureError]()
     if reads_image(config):
@@ -91,16 +124,78 @@ def prepare_posts(posts: Posts, config: Config, progress: Progress = silent) -> 
     ids = posts.table["id"]
     bad = tuple(BadRow(ids[row].as_py(), reason) for row, reason in sorted(reasons.items()))
     usable = np.setdiff1d(np.arange(len(posts)), list(reasons))
-    return PreparedPosts(posts, text, image, usable, bad)
+    shows = _what_pictures_show(posts, image, config, progress)
+    attributes, comments = None, None
+    if reads_attributes(config):
+        attributes = _words_column([" ".join(words) or None for words in shows or ()], config)
+    if reads_comments(config) and borrowed is not None:
+        comments = _comment_column(borrowed, len(posts), config, progress)
+    columns = PostColumns(text, image, attributes, comments)
+    return PreparedPosts(posts, columns, usable, bad, borrowed, shows)
+
+
+def _comment_column(
+    borrowed: Borrowed, posts: int, config: Config, progress: Progress
+) -> CommentColumn:
+    """The hint comments, each text once; posts beyond those that borrowed have none."""
+    texts: dict[str, int] = {}
+    rows = np.full((posts, config.comments.count), -1, dtype=np.int64)
+    for post, hints in enumerate(borrowed.hints):
+        for place, hint in enumerate(hints[: config.comments.count]):
+            rows[post, place] = texts.setdefault(hint.text, len(texts))
+    column = _words_column([*texts, None], config, with_tokens=False, progress=progress)
+    return CommentColumn(column, rows, blank=len(texts))
+
+
+def _what_pictures_show(
+    posts: Posts, image: ImageInput | None, config: Config, progress: Progress
+) -> list[tuple[str, ...]] | None:
+    """Words for each picture: the table's, else the likeliest ImageNet classes.
+
+    None where they would have to be computed for nothing: other features are read.
+    """
+    given = posts.column("attributes")
+    settings = config.encoders.image
+    features = settings.name == BUILTIN and settings.pooling == "mean" and not settings.trainable
+    column = image if features else None
+    if column is None and reads_attributes(config):
+        builtin = config.encoders.model_copy(update={"image": ImageEncoderSettings()})
+        encoder = FrozenImageEncoder(builtin, pick_device(config))
+        column, _ = encode_pictures(
+            posts, encoder, with_tokens=False, threads=_threads(config), progress=progress
+        )
+    if not isinstance(column, FeatureColumn):
+        return None
+    shown = np.flatnonzero(column.rows >= 0)
+    seen: dict[int, tuple[str, ...]] = {}
+    for start in range(0, len(shown), _ATTRIBUTE_BATCH):
+        rows = shown[start : start + _ATTRIBUTE_BATCH]
+        words = attribute_words(column.store.pooled(column.rows[rows]))
+        seen.update(zip(rows.tolist(), words, strict=True))
+    return [tuple(words or seen.get(row, ())) for row, words in enumerate(given)]
 
 
 def _text_column(posts: Posts, config: Config, progress: Progress) -> TextInput:
+    return _text_input(posts, config, reads_tokens(config), progress)
+
+
+def _words_column(
+    texts: Sequence[str | None],
+    config: Config,
+    *,
+    with_tokens: bool = True,
+    progress: Progress = silent,
+) -> TextInput:
+    return _text_input(posts_of_texts(texts, "words"), config, with_tokens, progress)
+
+
+def _text_input(posts: Posts, config: Config, with_tokens: bool, progress: Progress) -> TextInput:
     settings = config.encoders
     if not settings.text.trainable:
         return encode_texts(
             posts,
             FrozenTextEncoder(settings, pick_device(config)),
-            with_tokens=reads_tokens(config),
+            with_tokens=with_tokens,
             threads=_threads(config),
             progress=progress,
         )

@@ -5,9 +5,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from postsense.batches import Pixels, PostBatch, TokenIds
-from postsense.encoders.backbone import ImageEncoder, TextEncoder
+from postsense.batches import Comments, Pixels, PostBatch, TokenIds
+from postsense.encoders.backbone import ImageBackbone, ImageEncoder, TextBackbone, TextEncoder
 from postsense.encoders.embeddings import Embeddings
+from postsense.fusion.comments import CommentVectors
+from postsense.fusion.joined import Joined
 from postsense.outputs import PostOutput
 
 
@@ -72,7 +74,11 @@ class Branch(nn.Module):
 
 
 class PostModel(nn.Module):
-    """Classifies posts. A branch is None if the fusion does not read that modality."""
+    """Classifies posts. A branch is None if the fusion does not read that modality.
+
+    Attributes of pictures and hint comments are words too and go through the text branch. Without
+    a text branch token ids go to the fusion as they are: the bitransformer encodes them itself.
+    """
 
     def __init__(
         self,
@@ -84,8 +90,36 @@ class PostModel(nn.Module):
         super().__init__()
         self.text, self.image, self.fusion, self.head = text, image, fusion, head
 
+    @property
+    def trains_encoder(self) -> bool:
+        """Whether an encoder runs inside the model, rather than once before."""
+        return any(isinstance(part, TextBackbone | ImageBackbone) for part in self.modules())
+
     def forward(self, batch: PostBatch) -> PostOutput:
-        text = self.text(batch.text) if self.text is not None else None
+        text = self._words(batch.text)
         image = self.image(batch.image) if self.image is not None else None
-        fused = self.fusion(*[modality for modality in (text, image) if modality is not None])
-        return PostOutput(logits=self.head(fused), fused=fused, text=text, image=image)
+        read = [part for part in (text, image, self._words(batch.attributes)) if part is not None]
+        if batch.comments is None:
+            joined: Joined = self.fusion(*read)
+        else:
+            joined = self.fusion(*read, comments=self._comments(batch.comments))
+        return PostOutput(
+            logits=self.head(joined.fused),
+            fused=joined.fused,
+            text=text if isinstance(text, Embeddings) else None,
+            image=image,
+            comment_weights=joined.comment_weights,
+        )
+
+    def _words(self, words: Embeddings | TokenIds | None) -> Embeddings | TokenIds | None:
+        if self.text is None or words is None:
+            return words
+        encoded: Embeddings = self.text(words)
+        return encoded
+
+    def _comments(self, comments: Comments) -> CommentVectors | Comments:
+        encoded = self._words(comments.texts)
+        if not isinstance(encoded, Embeddings):
+            return comments
+        vectors = encoded.pooled.unflatten(0, comments.present.shape)  # (B, C, D)
+        return CommentVectors(vectors, comments.present & encoded.present.view_as(comments.present))

@@ -20,7 +20,8 @@ from postsense import __version__
 from postsense.atomic import replacing, write_json
 from postsense.build import build_model, load_encoders
 from postsense.classifier import Classifier
-from postsense.config import Config, EncoderSettings, parse_config
+from postsense.config import Config, EncoderSettings
+from postsense.config_loading import parse_config
 from postsense.encoders.frozen import FrozenImageEncoder, FrozenTextEncoder
 from postsense.encoders.pretrained import (
     BUILTIN,
@@ -30,7 +31,6 @@ from postsense.encoders.pretrained import (
 )
 from postsense.errors import ConfigError, ModelError
 from postsense.inputs import pick_device, reads_image, reads_text
-from postsense.model import Branch
 from postsense.training.checkpoint import save_tensors
 
 FORMAT = 1
@@ -50,9 +50,10 @@ def save_model(classifier: Classifier, folder: Path) -> None:
     try:
         save_tensors(building / WEIGHTS, classifier.model.state_dict())
         settings = classifier.config.encoders
-        if _trains(classifier.model.text) and settings.text.name != BUILTIN:
+        config = classifier.config
+        if reads_text(config) and settings.text.trainable and settings.text.name != BUILTIN:
             _copy_texts(text_checkpoint(settings), building / "text_encoder")
-        if _trains(classifier.model.image) and settings.image.name != BUILTIN:
+        if reads_image(config) and settings.image.trainable and settings.image.name != BUILTIN:
             _copy_texts(image_checkpoint(settings), building / "image_encoder")
         write_json(building / "model.json", _description(classifier, building))
         if folder.exists():
@@ -188,10 +189,6 @@ def _frozen_keys(config: Config) -> dict[str, str]:
     if reads_image(config) and not settings.image.trainable:
         keys["image"] = FrozenImageEncoder(settings, device).key
     return keys
-
-
-def _trains(branch: Branch | None) -> bool:
-    return branch is not None and branch.encoder is not None
 
 
 def _copy_texts(source: Path | None, target: Path) -> None:

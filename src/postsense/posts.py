@@ -15,6 +15,7 @@ SCHEMA = pa.schema(
         ("label", pa.string()),
         ("split", pa.string()),
         ("comments", pa.list_(pa.string())),
+        ("attributes", pa.list_(pa.string())),  # words for what the picture shows
         ("created_at", pa.string()),
     ]
 )
@@ -30,6 +31,7 @@ class Post:
     label: str | None = None
     split: str | None = None
     comments: tuple[str, ...] = ()
+    attributes: tuple[str, ...] = ()
     created_at: str | None = None
 
 
@@ -80,4 +82,18 @@ class Posts(Sequence[Post]):
 
 
 def _post(row: dict[str, Any]) -> Post:
-    return Post(**{**row, "comments": tuple(row["comments"] or ())})
+    lists = {name: tuple(row[name] or ()) for name in ("comments", "attributes")}
+    return Post(**{**row, **lists})
+
+
+def posts_of_texts(texts: Sequence[str | None], name: str) -> Posts:
+    """Posts that are only these texts."""
+    columns = {field: pa.nulls(len(texts), SCHEMA.field(field).type) for field in SCHEMA.names}
+    columns["id"] = pa.array([str(row) for row in range(len(texts))])
+    columns["text"] = pa.array(texts, pa.string())
+    return Posts(pa.table(columns, schema=SCHEMA), name)
+
+
+def joined_posts(first: Posts, second: Posts) -> Posts:
+    """The posts of both tables, the first's first."""
+    return Posts(pa.concat_tables([first.table, second.table]), first.name)

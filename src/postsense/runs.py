@@ -5,7 +5,8 @@ run.json               what was trained on: fingerprint, counts, classes, seeds
 bad_rows.jsonl         posts that could not be used, and why
 seed-N/model/          the classifier
 seed-N/metrics.json    metrics on val and test, epochs, what was kept
-seed-N/predictions.parquet   split, id, true label, predicted label, probabilities
+seed-N/predictions.parquet   split, id, true label, predicted label, probabilities, hints
+seed-N/pseudo_labels.parquet what a self-trained one learned from, and where that came from
 seed-N/checkpoints/    only while the seed is unfinished
 """
 
@@ -24,18 +25,17 @@ import pyarrow.parquet as pq
 
 from postsense import __version__
 from postsense.atomic import replacing, write_json
-from postsense.classifier import Classifier, Predictions, predict_rows
+from postsense.classifier import Classifier, predict_prepared
 from postsense.config import Config
 from postsense.data.splitting import Splits, split_posts
 from postsense.errors import RunError
 from postsense.evaluation.evaluate import metrics_of
-from postsense.inputs import BadRow, PreparedPosts, prepare_posts
+from postsense.inputs import BadRow, PreparedPosts
 from postsense.model_folder import load_model, save_model
 from postsense.posts import Posts
 from postsense.progress import Progress, silent
 from postsense.tables import write_bad_rows
-from postsense.training.checkpoint import PhaseState
-from postsense.training.methods import fit_classifier
+from postsense.training.methods import Fitted, fit_classifier, prepare_splits
 
 LEFTOVER = re.compile(r"\.(\w+\.(json|jsonl|parquet)|model)\.\w+(\.\w+)?$")
 NO_DIFFERENCE = {"encoders": {"cache", "threads"}, "training": {"workers"}}
@@ -71,7 +71,7 @@ def train_run(
     )
     _sweep(folder)
     _claim(folder, config, splits)
-    prepared = prepare_posts(splits.posts, config, progress)
+    prepared = prepare_splits(splits, config, progress)
     write_bad_rows(prepared.bad, folder / "bad_rows.jsonl")
     metrics = {}
     for seed in range(config.seed, config.seed + seeds):
@@ -80,14 +80,15 @@ def train_run(
     return RunSummary(folder, splits, prepared.bad, metrics)
 
 
-def load_run(folder: Path) -> list[Classifier]:
+def load_run(folder: Path, corpus: Path | None = None) -> list[Classifier]:
     """The classifiers of all finished seeds; a model folder counts as a run of one.
 
+    corpus: where the corpus is now; None: where it was in training.
     Raises: RunError: not a run, or none of its seeds is finished. ModelError: a damaged model.
     """
-    if (folder / "model.json").is_file():
-        return [load_model(folder)]
-    return [load_model(seed / "model") for seed in finished_seeds(folder)]
+    alone = (folder / "model.json").is_file()
+    folders = [folder] if alone else [seed / "model" for seed in finished_seeds(folder)]
+    return [load_model(model).with_corpus(corpus) for model in folders]
 
 
 def finished_seeds(folder: Path) -> list[Path]:
@@ -117,10 +118,13 @@ def _train_seed(
     if finished.is_file():
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         return dict(read_json(finished))
-    classifier, state = fit_classifier(splits, prepared, config, folder / "checkpoints", progress)
-    save_model(classifier, folder / "model")
-    metrics = _measure(classifier, splits, prepared, folder)
-    report = {**_training_report(state, config), **metrics}
+    fitted = fit_classifier(splits, prepared, config, folder / "checkpoints", progress)
+    save_model(fitted.classifier, folder / "model")
+    if fitted.trained.pseudo_labels is not None:
+        with replacing(folder / "pseudo_labels.parquet") as temporary:
+            pq.write_table(fitted.trained.pseudo_labels, temporary)
+    metrics = _measure(fitted.classifier, splits, prepared, folder)
+    report = {**_training_report(fitted, config), **metrics}
     write_json(finished, report)
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     return report
@@ -137,9 +141,7 @@ def _measure(
         rows = np.intersect1d(rows, prepared.usable)
         if not len(rows):
             continue
-        probs = predict_rows(classifier, prepared, rows)
-        ids = tuple(splits.posts.table["id"].take(pa.array(rows)).to_pylist())
-        predictions = Predictions(ids, classifier.classes, probs, ())
+        predictions = predict_prepared([classifier], prepared, rows)
         labels = np.searchsorted(np.array(classifier.classes, dtype=object), names[rows])
         metrics[split] = metrics_of(predictions, labels)
         table = predictions.to_table()
@@ -159,13 +161,15 @@ def _sweep(folder: Path) -> None:
             shutil.rmtree(item) if item.is_dir() else item.unlink()
 
 
-def _training_report(state: PhaseState, config: Config) -> dict[str, Any]:
+def _training_report(fitted: Fitted, config: Config) -> dict[str, Any]:
+    state = fitted.trained.state
     return {
         "seed": config.seed,
         "epochs": state.epoch,
         "best_epoch": state.best_epoch,
         "selected_by": config.training.select_by,
         "history": state.history,
+        **fitted.trained.report,
     }
 
 

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv
@@ -29,7 +30,7 @@ def write_table(table: pa.Table, file: Path) -> None:
         if file.suffix == ".parquet":
             pyarrow.parquet.write_table(table, temporary)
         elif file.suffix == ".csv":
-            pyarrow.csv.write_csv(table, temporary)
+            pyarrow.csv.write_csv(_flat(table), temporary)
         else:
             _write_jsonl(table, temporary)
 
@@ -39,6 +40,22 @@ def write_bad_rows(bad: Sequence[BadRow], file: Path) -> None:
     with replacing(file) as temporary:
         lines = [json.dumps(vars(row), ensure_ascii=False) + "\n" for row in bad]
         temporary.write_text("".join(lines), encoding="utf-8")
+
+
+def _flat(table: pa.Table) -> pa.Table:
+    """The table with nested columns written as JSON, since a CSV cell is one text."""
+    for place, field in enumerate(table.schema):
+        if pa.types.is_nested(field.type):
+            cells = table[field.name].to_pylist()
+            texts = [
+                None if cell is None else json.dumps(cell, ensure_ascii=False) for cell in cells
+            ]
+            table = table.set_column(place, field.name, pa.array(texts, pa.string()))
+    return table
+
+
+def _json_or_none(value: Any) -> str | None:
+    return None if value is None else json.dumps(value, ensure_ascii=False)
 
 
 def _write_jsonl(table: pa.Table, file: Path) -> None:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from postsense.config import EncoderSettings, parse_config
+from postsense.config import EncoderSettings
+from postsense.config_loading import parse_config
 from postsense.data.loading import load_posts
 from postsense.encoders import encode
 from postsense.encoders.encode import encode_pictures, encode_texts

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from postsense.config import EncoderSettings, parse_config
+from postsense.config import EncoderSettings
+from postsense.config_loading import parse_config
 from postsense.data.images import decode_picture, normalize_pixels
 from postsense.encoders import frozen
 from postsense.encoders.backbone import load_image_backbone, load_text_backbone

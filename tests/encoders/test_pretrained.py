@@ -9,7 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from postsense.config import EncoderSettings, parse_config
+from postsense.config import EncoderSettings
+from postsense.config_loading import parse_config
 from postsense.encoders.pretrained import (
     cache_folder,
     checkpoint_folder,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from postsense.classifier import Classifier, Predictions, average_predictions
-from postsense.config import load_config
+from postsense.config_loading import load_config
 from postsense.data.loading import load_posts
 from postsense.data.splitting import split_posts
 from postsense.errors import DataError
@@ -29,7 +29,7 @@ def classifiers(post_rows: Rows, tmp_path_factory: pytest.TempPathFactory) -> li
         splits = split_posts(load_posts(post_rows), None, validation_fraction=0.1, seed=0)
         prepared = prepare_posts(splits.posts, config)
         folder = tmp_path_factory.mktemp("checkpoints")
-        trained.append(fit_classifier(splits, prepared, config, folder)[0])
+        trained.append(fit_classifier(splits, prepared, config, folder).classifier)
     return trained
 
 

@@ -31,9 +31,10 @@ def naive_concat(fusion: Concat, vectors: list[Tensor]) -> Tensor:
 
 def test_it_equals_the_equation(modalities: tuple[Embeddings, Embeddings]) -> None:
     text, image = modalities
-    fusion = Concat([3, 5], hidden=6, input_dropout=0.5).eval()
+    fusion = Concat(3, 5, hidden=6, input_dropout=0.5).eval()
 
-    fused = fusion(text, image)
+    joined = fusion(text, image)
+    fused = joined.fused
 
     for post in range(4):
         expected = naive_concat(fusion, [text.pooled[post], image.pooled[post]])
@@ -42,14 +43,14 @@ def test_it_equals_the_equation(modalities: tuple[Embeddings, Embeddings]) -> No
 
 def test_with_one_modality_it_is_that_one_alone(modalities: tuple[Embeddings, Embeddings]) -> None:
     _, image = modalities
-    fusion = Concat([5], hidden=6, input_dropout=0.5).eval()
+    fusion = Concat(None, 5, hidden=6, input_dropout=0.5).eval()
 
-    torch.testing.assert_close(fusion(image)[2], naive_concat(fusion, [image.pooled[2]]))
+    torch.testing.assert_close(fusion(image).fused[2], naive_concat(fusion, [image.pooled[2]]))
 
 
 def test_dropout_acts_in_training_only(modalities: tuple[Embeddings, Embeddings]) -> None:
-    fusion = Concat([3, 5], hidden=64, input_dropout=0.5)
+    fusion = Concat(3, 5, hidden=64, input_dropout=0.5)
     torch.manual_seed(0)
 
-    assert not torch.equal(fusion.train()(*modalities), fusion(*modalities))
-    assert torch.equal(fusion.eval()(*modalities), fusion(*modalities))
+    assert not torch.equal(fusion.train()(*modalities).fused, fusion(*modalities).fused)
+    assert torch.equal(fusion.eval()(*modalities).fused, fusion(*modalities).fused)

@@ -64,7 +64,7 @@ def test_it_equals_the_equation_whatever_lies_beyond_the_masks(
 ) -> None:
     fusion = make_fusion(pooling)
 
-    fused = fusion(text, image)
+    fused = fusion(text, image).fused
 
     assert text.tokens is not None and image.tokens is not None
     for post, (words, regions) in enumerate(zip(LENGTHS, REGIONS, strict=True)):
@@ -90,10 +90,10 @@ def test_a_post_alone_gets_what_it_gets_among_longer_posts(
 ) -> None:
     fusion = make_fusion(pooling)
 
-    fused = fusion(text, image)
+    fused = fusion(text, image).fused
 
     for post in range(4):
-        alone = fusion(cut(text, post, LENGTHS[post]), cut(image, post, REGIONS[post]))
+        alone = fusion(cut(text, post, LENGTHS[post]), cut(image, post, REGIONS[post])).fused
         torch.testing.assert_close(alone[0], fused[post])
 
 
@@ -103,7 +103,7 @@ def test_the_order_of_regions_does_not_matter(text: Embeddings, image: Embedding
 
     flipped = replace(image, tokens=image.tokens.flip(1), mask=image.mask.flip(1))
 
-    torch.testing.assert_close(fusion(text, flipped), fusion(text, image))
+    torch.testing.assert_close(fusion(text, flipped).fused, fusion(text, image).fused)
 
 
 def test_a_picture_of_one_region_gives_that_regions_value(text: Embeddings) -> None:
@@ -114,7 +114,7 @@ def test_a_picture_of_one_region_gives_that_regions_value(text: Embeddings) -> N
         fusion.project(torch.cat([text.pooled, fusion.value(image.tokens[:, 0])], dim=1))
     )
 
-    torch.testing.assert_close(fusion(text, image), expected)
+    torch.testing.assert_close(fusion(text, image).fused, expected)
 
 
 def test_dropout_drops_a_feature_of_a_post_in_all_of_its_tokens(
@@ -134,7 +134,7 @@ def test_dropout_drops_a_feature_of_a_post_in_all_of_its_tokens(
 def test_gradients_reach_all_weights_and_stay_finite(text: Embeddings, image: Embeddings) -> None:
     fusion = make_fusion().train()
 
-    fusion(text, image).sum().backward()
+    fusion(text, image).fused.sum().backward()
 
     for name, weight in fusion.named_parameters():
         assert weight.grad is not None and weight.grad.isfinite().all(), name

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from postsense.batches import PostDataset
+from postsense.batches import PostColumns, PostDataset
 from postsense.config import LossSettings, TrainingSettings
 from postsense.encoders.embeddings import Embeddings
 from postsense.errors import RunError
@@ -40,13 +40,13 @@ def posts(count: int, seed: int = 0) -> PostDataset:
     labels = np.arange(count) % CLASSES
     values = torch.randn((count, DIM), generator=generator)
     values[torch.arange(count), torch.from_numpy(labels)] += 1.0
-    return PostDataset(Vectors(values), None, np.arange(count), labels)
+    return PostDataset(PostColumns(Vectors(values)), np.arange(count), labels)
 
 
 def fresh_model(seed: int = 0, dropout: float = 0.2) -> PostModel:
     torch.manual_seed(seed)
     head = nn.Sequential(nn.Dropout(dropout), nn.Linear(16, CLASSES))
-    return PostModel(Branch(None, DIM), None, Concat([DIM], 16, dropout), head)
+    return PostModel(Branch(None, DIM), None, Concat(DIM, None, 16, dropout), head)
 
 
 def phase(val: int = 9, train: PostDataset | None = None, seed: int = 0, **settings: Any) -> Phase:
@@ -163,7 +163,9 @@ def test_val_labels_do_not_change_what_is_learnt(tmp_path: Path) -> None:
 
 
 def test_class_weights_move_the_model_to_the_heavy_class(tmp_path: Path) -> None:
-    unsure = PostDataset(Vectors(torch.zeros(24, DIM)), None, np.arange(24), np.arange(24) % 3)
+    unsure = PostDataset(
+        PostColumns(Vectors(torch.zeros(24, DIM))), np.arange(24), np.arange(24) % 3
+    )
     term = classification_term(LossSettings(), torch.tensor([0.1, 0.1, 5.0]))
     heavy = replace(phase(val=0, train=unsure), terms={"classification": term})
     model = fresh_model()

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from postsense.classifier import Classifier
-from postsense.config import Config, load_config
+from postsense.config import Config
+from postsense.config_loading import load_config
 from postsense.data.loading import load_posts
 from postsense.data.splitting import split_posts
 from postsense.inputs import prepare_posts
@@ -25,7 +26,8 @@ def fit(
     quick = {"training.epochs": 4, "training.device": "cpu"}
     config = load_config(preset, values={**quick, "training.learning_rate": 0.01, **settings})
     splits = split_posts(load_posts(rows), None, validation_fraction=0.2, seed=config.seed)
-    return fit_classifier(splits, prepare_posts(splits.posts, config), config, folder)
+    fitted = fit_classifier(splits, prepare_posts(splits.posts, config), config, folder)
+    return fitted.classifier, fitted.trained.state
 
 
 def state_of(classifier: Classifier) -> dict[str, Tensor]:

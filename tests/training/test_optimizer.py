@@ -17,7 +17,7 @@ SETTINGS = TrainingSettings(learning_rate=0.5, encoder_learning_rate=0.25, weigh
 def model_with_encoder(*, trains: bool = True) -> PostModel:
     encoder = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4)) if trains else None
     head = nn.Linear(5, 2)
-    return PostModel(Branch(encoder, 4), Branch(None, 6), Concat([4, 6], 5, 0.0), head)
+    return PostModel(Branch(encoder, 4), Branch(None, 6), Concat(4, 6, 5, 0.0), head)
 
 
 def settings_of(optimizer: torch.optim.Optimizer, weight: nn.Parameter) -> tuple[float, float]:

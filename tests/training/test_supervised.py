@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from postsense.config import Config, load_config
+from postsense.config import Config
+from postsense.config_loading import load_config
 from postsense.data.loading import load_posts
 from postsense.encoders.backbone import load_text_backbone
 from postsense.errors import DataError
@@ -49,7 +50,7 @@ def test_a_trained_encoder_moves_from_its_pretrained_weights(
     before = load_text_backbone(tiny_bert, None).state_dict()
     start = encoder_weights(new_model(data, config))
     assert all(torch.equal(start[name], before[name]) for name in before)
-    model, _ = train_supervised(data, config, tmp_path)
+    model = train_supervised(data, config, tmp_path).model
     after = encoder_weights(model)
     changed = [name for name in before if not torch.equal(after[name], before[name])]
     assert "model.encoder.layer.0.attention.self.query.weight" in changed
@@ -72,7 +73,7 @@ def test_eight_posts_are_learnt_by_heart_through_a_trained_encoder(
     still = {"fusion.dropout": 0.0, "fusion.input_dropout": 0.0, "training.patience": 99}
     config = configured(tiny_bert, **{"encoders.text.trainable": True}, **rates, **still)
     data = training_data(post_rows, config, train=range(8))
-    model, _ = train_supervised(data, config, tmp_path)
+    model = train_supervised(data, config, tmp_path).model
     predicted = predict_logits(model, data.train).argmax(axis=1)
     assert predicted.tolist() == data.train.labels.tolist()
 
@@ -98,7 +99,7 @@ def test_frozen_features_are_standardised_with_the_training_posts_alone(
     config = configured(tiny_bert)
     data = training_data(post_rows, config, train=range(10))
     model = new_model(data, config)
-    features = data.train.text.batch(np.arange(10)).pooled
+    features = data.train.columns.text.batch(np.arange(10)).pooled
     assert model.text is not None
     torch.testing.assert_close(model.text.mean, features.mean(dim=0))
     torch.testing.assert_close(model.text.deviation, features.std(dim=0, correction=0))

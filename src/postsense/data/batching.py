@@ -16,3 +16,9 @@ def epoch_batches(posts: int, batch_size: int, *, seed: int, epoch: int) -> list
 def ordered_batches(posts: int, batch_size: int) -> list[NDArray[np.int64]]:
     """All posts once, in their order."""
     return np.split(np.arange(posts), range(batch_size, posts, batch_size))
+
+
+def spread_batches(posts: int, batches: int, *, seed: int, epoch: int) -> list[NDArray[np.int64]]:
+    """All posts once, shuffled, in this many batches at most; none is empty."""
+    order = np.random.default_rng([seed, epoch, batches]).permutation(posts)
+    return np.array_split(order, min(posts, batches)) if posts else []

@@ -1,7 +1,7 @@
 """Labelled posts → train, val and test, with every label known to train."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -56,6 +56,15 @@ def split_posts(
         chosen = _draw(labels[train], validation_fraction, seed)
         rows["train"], rows["val"] = train[~chosen], train[chosen]
     return Splits(labeled, rows["train"], rows["val"], rows["test"], classes, carved, unlabeled)
+
+
+def thin_train(splits: Splits, fraction: float, seed: int) -> Splits:
+    """The splits with about this fraction of each class's train posts, one at least."""
+    if fraction == 1.0:
+        return splits
+    labels = np.array(splits.posts.column("label"), dtype=object)[splits.train]
+    dropped = _draw(labels, 1.0 - fraction, seed)
+    return replace(splits, train=splits.train[~dropped])
 
 
 def _with_validation(

@@ -8,9 +8,11 @@ import numpy as np
 from postsense.classifier import Classifier, Predictions, predict_rows
 from postsense.errors import DataError, nearest
 from postsense.evaluation.metrics import HEADLINE, classification_metrics
+from postsense.inference import softmax
 from postsense.inputs import prepare_posts
 from postsense.posts import Posts
 from postsense.progress import Progress, silent
+from postsense.retrieval.borrowing import borrow_for_prediction
 
 Array = np.ndarray[Any, Any]
 
@@ -33,7 +35,8 @@ def evaluate_classifiers(
     chosen, name = _chosen(posts, split)
     first = classifiers[0]
     labels = class_numbers(chosen, first.classes)
-    prepared = prepare_posts(chosen, first.config, progress)
+    borrowed = borrow_for_prediction(chosen, first.config, held_out=True, progress=progress)
+    prepared = prepare_posts(chosen, first.config, progress, borrowed)
     if not len(prepared.usable):
         raise DataError(
             chosen.name,
@@ -41,7 +44,8 @@ def evaluate_classifiers(
             f"none, the first '{prepared.bad[0].id}': {prepared.bad[0].reason}",
             "Run 'postsense check' for the whole list.",
         )
-    probs = [predict_rows(one, prepared, prepared.usable, progress) for one in classifiers]
+    outputs = [predict_rows(one, prepared, prepared.usable, progress) for one in classifiers]
+    probs = [softmax(output.logits) for output in outputs]
     ids = tuple(chosen.column("id"))
 
     def metrics(rows: Array) -> dict[str, Any]:

@@ -1,28 +1,34 @@
 """Concat fusion: the vectors of all modalities side by side, then one layer."""
 
-from collections.abc import Sequence
-
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from postsense.encoders.embeddings import Embeddings
+from postsense.fusion.joined import Joined
 
 
 class Concat(nn.Module):
     """Joins pooled vectors: x = ReLU(W [text; image] + b). With one modality it is that one alone.
 
-    Source: Sanchez Villegas et al. 2024, arXiv 2309.07794, the Conc models.
-    Deviation: dropout on the inputs, since frozen features are wide and labels few.
+    Source: Sanchez Villegas et al. 2024, arXiv 2309.07794, the Conc models; with a linear layer in
+    place of the ReLU it is BERT-CNN of Xu & Li 2022.
+    Deviation: dropout on the inputs, since frozen features are wide and labels few; one layer where
+    BERT-CNN has two without anything between them, which are one.
     """
 
-    def __init__(self, dims: Sequence[int], hidden: int, input_dropout: float) -> None:
-        """dims: the D of each modality, in the order in which they are passed."""
+    def __init__(
+        self, text_dim: int | None, image_dim: int | None, hidden: int, input_dropout: float
+    ) -> None:
+        """text_dim, image_dim: the D of each modality, None if it is not read."""
         super().__init__()
+        self.text_query_dim, self.image_query_dim = text_dim, image_dim
         self.dropout = nn.Dropout(input_dropout)
-        self.project = nn.Linear(sum(dims), hidden)
+        self.project = nn.Linear((text_dim or 0) + (image_dim or 0), hidden)
 
-    def forward(self, *modalities: Embeddings) -> Tensor:
-        """Embeddings of each modality → fused (B, F)."""
-        joined = torch.cat([modality.pooled for modality in modalities], dim=1)
-        fused: Tensor = torch.relu(self.project(self.dropout(joined)))
-        return fused
+    def forward(self, *modalities: Embeddings) -> Joined:
+        """Embeddings of the modalities it reads, text first → fused (B, F)."""
+        vectors = [modality.pooled for modality in modalities]
+        fused = torch.relu(self.project(self.dropout(torch.cat(vectors, dim=1))))
+        text = vectors[0] if self.text_query_dim is not None else None
+        image = vectors[-1] if self.image_query_dim is not None else None
+        return Joined(fused, text, image)

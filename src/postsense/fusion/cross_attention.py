@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from postsense.encoders.embeddings import Embeddings, Pooling, pool
+from postsense.fusion.joined import Joined
 
 
 class CrossAttention(nn.Module):
@@ -22,6 +23,7 @@ class CrossAttention(nn.Module):
         self, text_dim: int, image_dim: int, hidden: int, input_dropout: float, pooling: Pooling
     ) -> None:
         super().__init__()
+        self.text_query_dim, self.image_query_dim = text_dim, image_dim
         self.pooling: Pooling = pooling
         self.dropout = nn.Dropout(input_dropout)
         self.query = nn.Linear(text_dim, hidden)
@@ -29,7 +31,7 @@ class CrossAttention(nn.Module):
         self.value = nn.Linear(image_dim, hidden)
         self.project = nn.Linear(text_dim + hidden, hidden)
 
-    def forward(self, text: Embeddings, image: Embeddings) -> Tensor:
+    def forward(self, text: Embeddings, image: Embeddings) -> Joined:
         """Embeddings with tokens and masks → fused (B, F)."""
         words, regions = text.tokens, image.tokens
         assert words is not None and regions is not None
@@ -43,8 +45,7 @@ class CrossAttention(nn.Module):
         )
         seen = pool(attended, text.mask, self.pooling)  # (B, F)
         joined = torch.cat([self.dropout(text.pooled), seen], dim=1)
-        fused: Tensor = torch.relu(self.project(joined))
-        return fused
+        return Joined(torch.relu(self.project(joined)), text.pooled, image.pooled)
 
     def _drop_features(self, tokens: Tensor) -> Tensor:
         """Drop features of a post in all of its tokens alike; a mask a token would cost more."""

@@ -9,6 +9,7 @@ from torch import Tensor
 from postsense.batches import PostBatch
 from postsense.config import LossSettings
 from postsense.losses.classification import cross_entropy_loss
+from postsense.losses.distillation import distillation_loss
 from postsense.outputs import PostOutput
 
 LossTerm = Callable[[PostOutput, PostBatch], Tensor]
@@ -46,3 +47,13 @@ def classification_term(settings: LossSettings, class_weights: Tensor | None) ->
         return cross_entropy_loss(output.logits, batch.labels, weights, settings.label_smoothing)
 
     return Weighted(settings.classification, term)
+
+
+def distillation_term(weight: float) -> Weighted:
+    """Divergence from the soft labels of the batch, each by its weight."""
+
+    def term(output: PostOutput, batch: PostBatch) -> Tensor:
+        assert batch.targets is not None and batch.weights is not None
+        return distillation_loss(output.logits, batch.targets, batch.weights)
+
+    return Weighted(weight, term)

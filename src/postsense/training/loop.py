@@ -1,9 +1,10 @@
 """The only optimisation loop: epochs, steps, validation, early stopping, resumption."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from postsense.batches import PostDataset
+from postsense.batches import PostBatch, PostDataset
 from postsense.config import TrainingSettings
-from postsense.data.batching import epoch_batches
+from postsense.data.batching import epoch_batches, spread_batches
 from postsense.errors import RunError
 from postsense.evaluation.metrics import HIGHER_IS_BETTER, headline_metric
-from postsense.fusion.cross_attention import CrossAttention
+from postsense.fusion.comments import WithComments
+from postsense.fusion.concat import Concat
 from postsense.inference import predict_logits
 from postsense.losses.total import Weighted, total_loss
 from postsense.model import PostModel
@@ -38,9 +40,23 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class Stream:
+    """More posts to learn from, with an objective of their own.
+
+    view: what becomes of a batch before the model sees it, by the generator of the step.
+    """
+
+    dataset: PostDataset
+    terms: Mapping[str, Weighted]
+    view: Callable[[PostBatch, torch.Generator], PostBatch]
+
+
+@dataclass(frozen=True)
 class Phase:
     """One stretch of training: what to minimise on which posts, and what to keep.
 
+    Every step takes a batch of train and, from each stream beside it, as many posts as it takes to
+    see the stream once an epoch; the losses are added.
     val without posts: nothing to select by, so the last epoch is kept.
     """
 
@@ -50,6 +66,7 @@ class Phase:
     val: PostDataset
     settings: TrainingSettings
     seed: int
+    beside: tuple[Stream, ...] = ()
 
 
 def run_phase(
@@ -96,10 +113,8 @@ def _threads(model: PostModel) -> Iterator[None]:
     give, on a busy machine many times more, and the sums would depend on the number of cores.
     """
     before = torch.get_num_threads()
-    branches = [branch for branch in (model.text, model.image) if branch is not None]
-    large = isinstance(model.fusion, CrossAttention) or any(
-        branch.encoder is not None for branch in branches
-    )
+    fusion = model.fusion.fusion if isinstance(model.fusion, WithComments) else model.fusion
+    large = model.trains_encoder or not isinstance(fusion, Concat)
     torch.set_num_threads(before if large else 1)
     try:
         yield
@@ -119,27 +134,52 @@ def make_accelerator(settings: TrainingSettings) -> Accelerator:
 def _train_epoch(
     phase: Phase, model: nn.Module, optimizer: Any, accelerator: Accelerator, epoch: int
 ) -> dict[str, float]:
-    """One pass over train. Returns each loss term and the total, as means over posts."""
+    """One pass over train. Returns each loss term and the total, as means over posts of train."""
     settings = phase.settings
     batches = epoch_batches(len(phase.train), settings.batch_size, seed=phase.seed, epoch=epoch)
     steps, sums = len(batches), dict[str, float]()
     torch.manual_seed(int(np.random.SeedSequence([phase.seed, epoch]).generate_state(1)[0]))
     model.train()
-    for number, batch in enumerate(phase.train.loader(batches, settings.workers)):
+    for number, parts in enumerate(_step_batches(phase, batches, epoch)):
         factor = learning_rate_factor(settings, epoch * steps + number, settings.epochs * steps)
         for group in optimizer.param_groups:
             group["lr"] = group["peak_lr"] * factor
-        batch = batch.to(accelerator.device)
         with accelerator.autocast():
-            loss = total_loss(phase.terms, model(batch), batch)
-        _refuse_not_finite(phase, loss.total, epoch)
+            losses = [
+                total_loss(terms, model(batch), batch)
+                for terms, batch in (
+                    (terms, batch.to(accelerator.device)) for terms, batch in parts
+                )
+            ]
+        total = torch.stack([loss.total for loss in losses]).sum()
+        _refuse_not_finite(phase, total, epoch)
         optimizer.zero_grad()
-        accelerator.backward(loss.total)
+        accelerator.backward(total)
         accelerator.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
         optimizer.step()
-        for name, value in {**loss.parts, "total": float(loss.total.detach())}.items():
+        values = {name: value for loss in losses for name, value in loss.parts.items()}
+        for name, value in {**values, "total": float(total.detach())}.items():
             sums[name] = sums.get(name, 0.0) + value * len(batches[number])
     return {f"train_{name}": value / len(phase.train) for name, value in sums.items()}
+
+
+def _step_batches(
+    phase: Phase, batches: Sequence[np.ndarray], epoch: int
+) -> Iterator[list[tuple[Mapping[str, Weighted], PostBatch]]]:
+    """For each step the batches of all streams, each with its objective."""
+    workers, steps = phase.settings.workers, len(batches)
+    loaders = [phase.train.loader(batches, workers)]
+    for stream in phase.beside:
+        spread = spread_batches(len(stream.dataset), steps, seed=phase.seed, epoch=epoch)
+        loaders.append(stream.dataset.loader(spread, workers))
+    for step, (first, *others) in enumerate(zip_longest(*loaders)):
+        parts = [(phase.terms, first)]
+        for stream, batch in zip(phase.beside, others, strict=True):
+            state = np.random.SeedSequence([phase.seed, epoch, step]).generate_state(1)
+            generator = torch.Generator().manual_seed(int(state[0]))
+            if batch is not None:  # a stream of fewer posts than steps ends early
+                parts.append((stream.terms, stream.view(batch, generator)))
+        yield parts
 
 
 def _validate(

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from postsense.config import TrainingSettings
+from postsense.encoders.backbone import ImageBackbone, TextBackbone
 from postsense.model import PostModel
 
 
@@ -14,8 +15,8 @@ def build_optimizer(model: PostModel, settings: TrainingSettings) -> torch.optim
 
     Each group holds its peak rate as `peak_lr`; the loop sets `lr` before every step.
     """
-    encoders = [branch.encoder for branch in (model.text, model.image) if branch is not None]
-    inside = {id(weight) for net in encoders if net is not None for weight in net.parameters()}
+    encoders = [part for part in model.modules() if isinstance(part, TextBackbone | ImageBackbone)]
+    inside = {id(weight) for network in encoders for weight in network.parameters()}
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for weight in model.parameters():
         if weight.requires_grad:

@@ -1,7 +1,7 @@
 """Method `supervised`: cross-entropy on labelled posts, one phase."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +16,9 @@ from postsense.losses.classification import balanced_class_weights
 from postsense.losses.total import Weighted, classification_term
 from postsense.model import Branch, PostModel
 from postsense.progress import Progress, silent
-from postsense.training.checkpoint import PhaseState
+from postsense.retrieval.borrowing import Pairs
 from postsense.training.loop import Phase, run_phase
+from postsense.training.trained import Trained
 
 STATISTICS_POSTS = 20_000  # posts that feature statistics are taken from, at most
 TOKEN_STATISTICS_POSTS = 500  # the same for tokens: 49 regions of a post are many
@@ -25,16 +26,21 @@ TOKEN_STATISTICS_POSTS = 500  # the same for tokens: 49 regions of a post are ma
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Labelled posts to train on, to select by (may be empty), and the K class names."""
+    """Labelled posts to train on, to select by (may be empty), and the K class names.
+
+    pairs: posts that were retrieved for those of train. ids: of all posts, by their position.
+    """
 
     train: PostDataset
     val: PostDataset
     classes: tuple[str, ...]
+    pairs: Pairs | None = None
+    ids: list[str] = field(default_factory=list)
 
 
 def train_supervised(
     data: TrainingData, config: Config, folder: Path, progress: Progress = silent
-) -> tuple[PostModel, PhaseState]:
+) -> Trained:
     """Train one classifier from one seed; checkpoints go to folder."""
     model = new_model(data, config)
     phase = Phase(
@@ -45,7 +51,7 @@ def train_supervised(
         settings=config.training,
         seed=config.seed,
     )
-    return model, run_phase(phase, model, folder, progress)
+    return Trained(model, run_phase(phase, model, folder, progress))
 
 
 def new_model(data: TrainingData, config: Config) -> PostModel:
@@ -54,7 +60,7 @@ def new_model(data: TrainingData, config: Config) -> PostModel:
     Raises: DataError: no training post has a modality that the fusion reads.
     """
     torch.manual_seed(config.seed)
-    text, image = data.train.text, data.train.image
+    text, image = data.train.columns.text, data.train.columns.image
     encoders = load_encoders(config, _width(text), _width(image))
     model = build_model(config, encoders, len(data.classes))
     _standardize(model.text, text, data.train.rows, "a text")

@@ -1,0 +1,124 @@
+"""Presets, TOML files and overrides → settings.
+
+Precedence: default < preset < file < `--set key=value`.
+"""
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from postsense.config import Config
+from postsense.errors import ConfigError, nearest
+
+
+def load_config(
+    preset: str | None = None,
+    file: Path | None = None,
+    overrides: Iterable[str] = (),
+    values: Mapping[str, Any] | None = None,
+) -> Config:
+    """Merge the settings of a preset, a TOML file, `key=value` overrides and ready values.
+
+    Raises: ConfigError: listing every unknown key and bad value at once.
+    """
+    settings: dict[str, Any] = {}
+    if preset is not None:
+        _merge(settings, _read_preset(preset))
+    if file is not None:
+        _merge(settings, _read_toml(file))
+    for override in overrides:
+        _merge(settings, _parse_override(override))
+    for key, value in (values or {}).items():
+        _merge(settings, _nested(key, value))
+    return parse_config(settings)
+
+
+def parse_config(settings: Mapping[str, Any]) -> Config:
+    """Check a nested mapping of settings. Raises: ConfigError: listing every problem at once."""
+    try:
+        return Config.model_validate(settings)
+    except ValidationError as error:
+        raise _config_error(error) from None
+
+
+def preset_names() -> list[str]:
+    """The presets that ship with postsense."""
+    folder = resources.files("postsense.presets")
+    names = [item.name for item in folder.iterdir()]
+    return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
+
+
+def _read_preset(name: str) -> dict[str, Any]:
+    names = preset_names()
+    if name not in names:
+        raise ConfigError("--preset", "a preset's name", f"'{name}'", nearest(name, names))
+    text = resources.files("postsense.presets").joinpath(f"{name}.toml").read_text("utf-8")
+    return tomllib.loads(text)
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(file, "a TOML file", "no such file", "Check the path.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(file, "a TOML file in UTF-8", str(error), "Mend that line.") from None
+
+
+def _parse_override(override: str) -> dict[str, Any]:
+    key, separator, text = override.partition("=")
+    if not separator or not key.strip():
+        raise ConfigError(
+            "--set", "key=value", f"'{override}'", "Write for example training.epochs=5."
+        )
+    try:
+        value = tomllib.loads(f"value = {text.strip()}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()  # a bare word is a string
+    return _nested(key.strip(), value)
+
+
+def _nested(key: str, value: Any) -> dict[str, Any]:
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return dict(value)
+
+
+def _merge(settings: dict[str, Any], later: Mapping[str, Any]) -> None:
+    for key, value in later.items():
+        if isinstance(value, Mapping) and isinstance(settings.get(key), dict):
+            _merge(settings[key], value)
+        else:
+            settings[key] = dict(value) if isinstance(value, Mapping) else value
+
+
+def _config_error(error: ValidationError) -> ConfigError:
+    known = _keys(Config)
+    problems = []
+    for problem in error.errors():
+        key = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "value_error":  # settings that do not fit together
+            problems.append(str(problem["ctx"]["error"]))
+        elif problem["type"] == "extra_forbidden":
+            problems.append(f"unknown '{key}' ({nearest(key, known).rstrip('.')})")
+        else:
+            message = problem["msg"][0].lower() + problem["msg"][1:]
+            problems.append(f"{key} = {problem['input']!r} ({message})")
+    return ConfigError(
+        "config", "known settings in their range", "; ".join(sorted(problems)), "Mend these."
+    )
+
+
+def _keys(section: type[BaseModel], prefix: str = "") -> list[str]:
+    keys = []
+    for name, field in section.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            keys += _keys(inner, f"{prefix}{name}.")
+        else:
+            keys.append(prefix + name)
+    return keys

@@ -1,0 +1,80 @@
+"""Hint comments beside any fusion: each modality looks for the comments that concern it."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from postsense.encoders.embeddings import Embeddings
+from postsense.fusion.attention import (
+    AdditiveAttention,
+    BilinearAttention,
+    Fidelity,
+    PairAttention,
+)
+from postsense.fusion.joined import Joined
+
+
+@dataclass(frozen=True)
+class CommentVectors:
+    """Encoded hint comments. vectors: (B, C, D). present: (B, C) bool."""
+
+    vectors: Tensor
+    present: Tensor
+
+
+class WithComments(nn.Module):
+    """Late fusion of hint comments with any fusion of picture and words.
+
+    Source: Xu & Li 2022, Comment-Aware Self-Training, section 3.2, late fusion.
+        c_n = W_c comment_n;  att_h = sum_n softmax_n(score(h, c_n)) c_n  for h in {text, image}
+        x = ReLU(W [fused; att_text; att_image] + b)
+    The score is that of the base classifier: bilinear, of CoMN additive, of MMSD a pair's.
+    Deviation: a ReLU where the released heads are linear, so that hints and posts can interact;
+    dropout on the comments; the attended vectors of all classifiers enter one layer.
+    """
+
+    def __init__(
+        self,
+        fusion: nn.Module,
+        attentions: nn.ModuleDict,
+        comment_dim: int,
+        hidden: int,
+        input_dropout: float,
+    ) -> None:
+        """attentions: 'text' and 'image', those that the fusion reads."""
+        super().__init__()
+        self.fusion, self.attentions = fusion, attentions
+        self.dropout = nn.Dropout(input_dropout)
+        self.comment = nn.Linear(comment_dim, hidden)
+        self.project = nn.Linear(hidden * (1 + len(attentions)), hidden)
+
+    def forward(self, *modalities: Embeddings, comments: CommentVectors) -> Joined:
+        """Embeddings of the modalities and the comments → fused (B, F) and attention weights."""
+        joined: Joined = self.fusion(*modalities)
+        vectors = self.comment(self.dropout(comments.vectors))
+        parts, weights = [joined.fused], []
+        for modality, attention in self.attentions.items():
+            attended, weight = attention(getattr(joined, modality), vectors, comments.present)
+            parts.append(attended)
+            weights.append(weight)
+        fused = torch.relu(self.project(torch.cat(parts, dim=1)))
+        return Joined(fused, joined.text, joined.image, torch.stack(weights).mean(dim=0))
+
+
+def comment_attentions(
+    name: str, fusion: nn.Module, hidden: int, fidelity: Fidelity = "corrected"
+) -> nn.ModuleDict:
+    """The attentions of a fusion by its name, one for each modality that it reads."""
+    attentions = nn.ModuleDict()
+    for modality in ("text", "image"):
+        width = getattr(fusion, f"{modality}_query_dim")
+        if width is None:
+            continue
+        if name == "co_memory":
+            attentions[modality] = AdditiveAttention(hidden)
+        elif name == "hierarchical":
+            attentions[modality] = PairAttention(hidden, fidelity)
+        else:
+            attentions[modality] = BilinearAttention(width, hidden)
+    return attentions

@@ -1,0 +1,107 @@
+"""More posts into a corpus that is there, without building it again."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+
+from postsense.data.duplicates import clean_text
+from postsense.errors import CorpusError
+from postsense.progress import Progress, silent
+from postsense.retrieval.building import command_of, encode_selection
+from postsense.retrieval.corpus import Corpus, open_corpus
+from postsense.retrieval.dataflow import use_runner
+from postsense.retrieval.deduplication import Traits
+from postsense.retrieval.embedding import Encoders, open_encoders
+from postsense.retrieval.manifest import Manifest, write_manifest
+from postsense.retrieval.reports import (
+    BuildReport,
+    arrival_of,
+    read_bad_posts,
+    report_of,
+    write_bad_posts,
+)
+from postsense.retrieval.selection import KNOWN, Known, Selection, select_posts
+from postsense.retrieval.storage import append_posts, write_vectors
+
+
+def add_posts(
+    inputs: Sequence[Path],
+    folder: Path,
+    *,
+    comments: Sequence[Path] = (),
+    ray: str | None = None,
+    progress: Progress = silent,
+) -> BuildReport:
+    """Add posts to a corpus, with its settings and encoders; posts that are there are left alone.
+
+    The posts come in all at once or not at all, so a killed command is given again. Comments on
+    posts that the corpus already has are not added.
+
+    Raises: CorpusError: no corpus, an encoder has changed, an id belongs to another post.
+        DataError: a table cannot be read.
+    """
+    use_runner(ray)
+    corpus = open_corpus(folder)
+    settings, command = (
+        corpus.manifest.settings,
+        command_of(inputs, comments, corpus.manifest.settings),
+    )
+    encoders = open_encoders(settings.encoders)
+    _refuse_other_encoders(corpus.manifest, encoders)
+    selection = select_posts(inputs, comments, settings, _known(corpus), progress)
+    selection, features = encode_selection(selection, encoders, settings, progress)
+    first = max([corpus.manifest.next_number, *(corpus.numbers[-1:] + 1).tolist()])
+    if len(selection.table):
+        write_vectors(folder, features, corpus.text_center, corpus.image_center, first)
+        append_posts(folder, selection.table, features, first)
+    _record_arrival(corpus, selection, command, first + len(selection.table))
+    return report_of(selection)
+
+
+def _refuse_other_encoders(manifest: Manifest, encoders: Encoders) -> None:
+    for kind, built, found in (
+        ("text", manifest.text_key, encoders.text.key),
+        ("image", manifest.image_key, encoders.image.key),
+    ):
+        if built != found:
+            raise CorpusError(
+                f"encoders.{kind}",
+                f"the encoder of the corpus, '{built}'",
+                f"'{found}' under the name '{getattr(manifest.settings.encoders, kind).name}'",
+                "Restore its files, or build the corpus again.",
+            )
+
+
+def _known(corpus: Corpus) -> Known:
+    keys = corpus.keys()
+    texts = corpus.column("text").to_pylist()
+    words = ["" if text is None else clean_text(text) for text in texts]
+    traits = Traits(words, keys.image_key, corpus.column("image_hash").to_pylist())
+    return Known(dict(zip(keys.id, texts, strict=True)), traits)
+
+
+def _record_arrival(
+    corpus: Corpus, selection: Selection, command: dict[str, Any], next_number: int
+) -> None:
+    """Say in corpus.json and bad_rows.jsonl what came in, now or when this command was killed."""
+    manifest = corpus.manifest
+    unrecorded = corpus.numbers[corpus.numbers >= manifest.next_number]
+    if not len(selection.table) and not len(unrecorded):
+        return
+    arrival = arrival_of(selection, command)
+    if len(unrecorded):
+        dropped = dict(selection.dropped)
+        dropped[KNOWN] = dropped.get(KNOWN, 0) - len(unrecorded)
+        counts = pc.list_value_length(corpus.posts(unrecorded).table["comments"])
+        arrival = replace(
+            arrival,
+            posts=arrival.posts + len(unrecorded),
+            comments=arrival.comments + int(pc.sum(counts).as_py() or 0),
+            dropped={reason: count for reason, count in dropped.items() if count > 0},
+        )
+    write_bad_posts(corpus.folder, [*read_bad_posts(corpus.folder), *selection.bad])
+    arrivals = (*manifest.arrivals, arrival)
+    write_manifest(corpus.folder, replace(manifest, next_number=next_number, arrivals=arrivals))

@@ -1,0 +1,140 @@
+"""Posts and a corpus → what the corpus lends them: hint comments, and similar posts to learn from.
+
+Source: Xu & Li 2022, Comment-Aware Self-Training, section 3.1.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from postsense.config import CommentSettings, Config
+from postsense.posts import Posts
+from postsense.progress import Progress, silent
+from postsense.retrieval.comments import Hint, PooledComment, choose_hints
+from postsense.retrieval.corpus import Corpus
+from postsense.retrieval.queries import embed_queries
+from postsense.retrieval.search import Found, open_searcher
+
+Array = np.ndarray[Any, Any]
+BACKGROUND_POSTS = 5_000
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """P retrieved posts of labelled ones, to be pseudo-labelled.
+
+    posts: every retrieved post once. queries: (P,) positions of the labelled posts. rows: (P,)
+    positions of the retrieved ones, which follow the user's own. ranks: (P,) from 0, scores: (P,).
+    """
+
+    posts: Posts
+    queries: Array
+    rows: Array
+    ranks: Array
+    scores: Array
+
+    def among(self, queries: Array, usable: Array) -> "Pairs":
+        """The pairs of these labelled posts whose retrieved post is usable."""
+        kept = np.isin(self.queries, queries) & np.isin(self.rows, usable)
+        arrays = {
+            name: getattr(self, name)[kept] for name in ("queries", "rows", "ranks", "scores")
+        }
+        return replace(self, **arrays)
+
+
+@dataclass(frozen=True)
+class Borrowed:
+    """What a corpus lends N posts. alpha: weight of the picture in the search, in [0, 1].
+
+    hints: of each post, best first, () where nothing fits. pairs: None unless asked for.
+    """
+
+    alpha: float
+    hints: tuple[tuple[Hint, ...], ...]
+    pairs: Pairs | None = None
+
+
+def borrow_for_training(
+    posts: Posts, train: Array, held_out: Array, config: Config, progress: Progress = silent
+) -> Borrowed | None:
+    """What the corpus lends the posts of a run; None if the settings name no corpus.
+
+    train, held_out: positions of train posts, and of val and test posts. Corpus posts that are held
+    out, or duplicates of such, are lent to nobody.
+    Raises: CorpusError: no such corpus, or one that cannot be used.
+    """
+    if config.retrieval.corpus is None:
+        return None
+    searcher = open_searcher(config.retrieval.corpus, config.retrieval)
+    queries = embed_queries(posts, searcher.corpus, progress)
+    if config.retrieval.alpha is None:
+        searcher = searcher.balanced(queries.take(train))
+    searcher = searcher.without(searcher.duplicates(queries.take(held_out)))
+    wanted = max(config.retrieval.posts, config.self_training.neighbors)
+    found = searcher.search(queries, wanted, progress)
+    hints = _lend_comments(searcher.corpus, found.first(config.retrieval.posts), config.comments)
+    pairs = None
+    if config.method == "self_training":
+        nearest = found.first(config.self_training.neighbors)
+        pairs = _pair(searcher.corpus, nearest, train, first_row=len(posts))
+    return Borrowed(searcher.alpha, hints, pairs)
+
+
+def borrow_for_prediction(
+    posts: Posts, config: Config, *, held_out: bool = False, progress: Progress = silent
+) -> Borrowed | None:
+    """What the corpus lends new posts; None if the model reads no comments.
+
+    held_out: lend no post duplicates of any other either, as when they are measured on.
+    """
+    if config.retrieval.corpus is None or not config.comments.count:
+        return None
+    searcher = open_searcher(config.retrieval.corpus, config.retrieval)
+    queries = embed_queries(posts, searcher.corpus, progress)
+    if held_out:
+        searcher = searcher.without(searcher.duplicates(queries))
+    found = searcher.search(queries, config.retrieval.posts, progress)
+    return Borrowed(searcher.alpha, _lend_comments(searcher.corpus, found, config.comments))
+
+
+def _lend_comments(
+    corpus: Corpus, found: Found, settings: CommentSettings
+) -> tuple[tuple[Hint, ...], ...]:
+    if not settings.count:
+        return ((),) * len(found.numbers)
+    numbers = np.unique(found.numbers[found.numbers >= 0])
+    ids = corpus.posts(numbers).column("id")
+    pools = {
+        int(number): [PooledComment(c.text, id_, c.vector) for c in comments[: settings.per_post]]
+        for number, id_, comments in zip(numbers, ids, corpus.comments(numbers), strict=True)
+    }
+    background = background_comments(corpus)
+    hints = []
+    for row in found.numbers:
+        pool = [comment for number in row[row >= 0] for comment in pools[int(number)]]
+        hints.append(choose_hints(pool, background, settings))
+    return tuple(hints)
+
+
+def background_comments(corpus: Corpus) -> Array:
+    """Vectors (S, D) of the first comments of a random sample of posts, the same at every call."""
+    generator = np.random.default_rng(0)
+    count = min(BACKGROUND_POSTS, len(corpus))
+    sample = np.sort(generator.choice(corpus.numbers, count, replace=False))
+    first = [comments[0].vector for comments in corpus.comments(sample) if comments]
+    return np.stack(first) if first else np.zeros((0, corpus.manifest.text_dim), np.float32)
+
+
+def _pair(corpus: Corpus, found: Found, train: Array, first_row: int) -> Pairs:
+    """One pair for each train post and each post found for it."""
+    numbers = found.numbers[train]
+    asked, ranks = np.nonzero(numbers >= 0)
+    unique, rows = np.unique(numbers[asked, ranks], return_inverse=True)
+    return Pairs(
+        posts=corpus.posts(unique),
+        queries=train[asked],
+        rows=first_row + rows,
+        ranks=ranks,
+        scores=found.scores[train][asked, ranks],
+    )

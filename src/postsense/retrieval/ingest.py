@@ -1,0 +1,178 @@
+"""Tables of posts, and tables of comments beside them → one Arrow table of each, in input order."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from postsense.config import Columns, CorpusSettings
+from postsense.data.loading import load_posts
+from postsense.data.sources import RawTable, open_tables
+from postsense.errors import CorpusError, DataError, nearest
+from postsense.progress import Progress, silent
+
+RAW_POSTS = pa.schema(
+    [
+        ("source", pa.int32()),  # position of the table among the inputs
+        ("row", pa.int64()),  # of the post in its table, from 0
+        ("id", pa.string()),
+        ("text", pa.string()),
+        ("image", pa.string()),
+        ("comments", pa.list_(pa.string())),
+        ("created_at", pa.string()),
+    ]
+)
+RAW_COMMENTS = pa.schema([("post", pa.string()), ("place", pa.int64()), ("comment", pa.string())])
+_MAPPED = ("image", "comments", "created_at")  # may be absent from some of the tables
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file that posts or comments came from, to tell later whether it is the same."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The source in types that JSON has."""
+        return asdict(self)
+
+
+def describe_sources(paths: Sequence[Path]) -> tuple[Source, ...]:
+    """Path, size and SHA-256 of every file behind the inputs; an image folder's is its metadata.
+
+    Raises: DataError: nothing there, or a kind of file that is not read.
+    """
+    files = [Path(table.name) for path in paths for table in open_tables(path)]
+    return tuple(_describe(file) for file in files)
+
+
+def read_posts(
+    inputs: Sequence[Path],
+    settings: CorpusSettings,
+    *,
+    separate_comments: bool,
+    progress: Progress = silent,
+) -> pa.Table:
+    """The posts of all inputs as a table of RAW_POSTS, in their order.
+
+    Args:
+        separate_comments: comments come from tables of their own as well.
+    Raises: DataError: a table, column or id cannot be used. CorpusError: two inputs share an id,
+        or a column that the settings name is in none of them.
+    """
+    if not inputs:
+        raise CorpusError("corpus", "at least one table of posts", "none", "Name a table.")
+    wants_comments = settings.require_comments and not separate_comments
+    require = ("comments",) if wants_comments else ()
+    tables = []
+    for number, path in enumerate(inputs):
+        posts = load_posts(path, settings.columns, require, ("label", "split", *_MAPPED)).table
+        source = pa.repeat(pa.scalar(number, pa.int32()), len(posts))
+        row = pa.array(np.arange(len(posts)))
+        columns = [posts[name] for name in RAW_POSTS.names[2:]]
+        tables.append(pa.Table.from_arrays([source, row, *columns], schema=RAW_POSTS))
+        progress("read tables", number + 1, len(inputs))
+    table = pa.concat_tables(tables)
+    _refuse_absent(table, settings.columns, inputs)
+    _refuse_shared_ids(table, inputs)
+    return table
+
+
+def read_comments(
+    paths: Sequence[Path], settings: CorpusSettings, progress: Progress = silent
+) -> pa.Table:
+    """The comments of separate tables as a table of RAW_COMMENTS; `place` counts over all of them.
+
+    Raises: DataError: a table or one of its two columns cannot be read.
+    """
+    tables = [RAW_COMMENTS.empty_table()]
+    for number, path in enumerate(paths):
+        for raw in open_tables(path):
+            tables.append(_read_comment_table(raw, settings, sum(map(len, tables))))
+        progress("read comments", number + 1, len(paths))
+    return pa.concat_tables(tables)
+
+
+def refuse_unrelated(comments: pa.Table, posts: pa.Table, paths: Sequence[Path]) -> int:
+    """How many comments are about none of the posts. Raises: CorpusError: all of them."""
+    related = pc.is_in(comments["post"], posts["id"])
+    strangers = len(comments) - int(pc.sum(related).as_py() or 0)
+    if len(comments) and strangers == len(comments):
+        first, post = comments["post"][0].as_py(), posts["id"][0].as_py()
+        raise CorpusError(
+            ", ".join(map(str, paths)),
+            f"comments on the posts, such as '{post}'",
+            f"{len(comments)} comments on other posts, the first on '{first}'",
+            "comment_post names the column that holds the post's id.",
+        )
+    return strangers
+
+
+def _describe(file: Path) -> Source:
+    with file.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return Source(str(file.absolute()), file.stat().st_size, digest)
+
+
+def _read_comment_table(raw: RawTable, settings: CorpusSettings, place: int) -> pa.Table:
+    wanted = (settings.comment_post, settings.comment_text)
+    values: dict[str, list[str | None]] = {name: [] for name in wanted}
+    names = set[str]()
+    for chunk in raw.read(wanted):
+        names.update(chunk.names)
+        for name in wanted:
+            cells = chunk.columns.get(name, [None] * chunk.rows)
+            values[name] += [_cell(cell) for cell in cells]
+    for name, field in zip(wanted, ("comment_post", "comment_text"), strict=True):
+        if all(value is None for value in values[name]):
+            fix = f"{nearest(name, names)} {field} names the column to use."
+            raise DataError(raw.name, f"a column '{name}' of comments", "no such column", fix)
+    posts, texts = values[wanted[0]], values[wanted[1]]
+    places = np.arange(place, place + len(posts))
+    table = pa.table([pa.array(posts), places, pa.array(texts)], schema=RAW_COMMENTS)
+    return table.filter(pc.and_(table["post"].is_valid(), table["comment"].is_valid()))
+
+
+def _cell(value: object) -> str | None:
+    """An id or text as a string; an integral float is the integer it was before a gap joined it."""
+    if isinstance(value, float):
+        value = None if value != value else int(value) if value.is_integer() else value
+    text = "" if value is None else str(value).strip()
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") or None
+
+
+def _refuse_absent(table: pa.Table, columns: Columns, inputs: Sequence[Path]) -> None:
+    """A column that the user named has to be in one of the tables."""
+    for field in _MAPPED:
+        name = getattr(columns, field)
+        if (
+            name != Columns.model_fields[field].default
+            and not table[field].is_valid().to_numpy().any()
+        ):
+            raise CorpusError(
+                ", ".join(map(str, inputs)),
+                f"a column '{name}' for {field}",
+                "no value in any table",
+                f"columns.{field} names the column to use.",
+            )
+
+
+def _refuse_shared_ids(table: pa.Table, inputs: Sequence[Path]) -> None:
+    if len(inputs) == 1:
+        return  # load_posts has looked within each table
+    counts = table["id"].value_counts()
+    shared = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
+    if len(shared):
+        raise CorpusError(
+            ", ".join(map(str, inputs)),
+            "ids that one table alone uses",
+            f"{len(shared)} used in several, the first '{shared[0].as_py()}'",
+            "Drop the repeated posts, or give each table ids of its own.",
+        )

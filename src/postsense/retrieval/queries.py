@@ -1,0 +1,102 @@
+"""Posts → how a corpus sees them: vectors in its space, and keys that betray duplicates."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from postsense.data.images import read_picture
+from postsense.encoders.encode import encode_pictures, encode_texts
+from postsense.encoders.features import FeatureColumn
+from postsense.errors import CorpusError, PictureError
+from postsense.posts import Posts, posts_of_texts
+from postsense.progress import Progress, silent
+from postsense.retrieval.cleaning import anonymize
+from postsense.retrieval.corpus import Corpus
+from postsense.retrieval.deduplication import picture_key, text_key
+from postsense.retrieval.embedding import Encoders, open_encoders, unit_vectors
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Queries:
+    """N posts that look for others.
+
+    image: (N, Di), text: (N, Dt) float32, centred unit vectors, zero where a post lacks the
+    modality. ids, text_keys, image_keys: (N,) objects, keys are None where there is nothing to
+    compare.
+    """
+
+    image: Array
+    text: Array
+    ids: Array
+    text_keys: Array
+    image_keys: Array
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, rows: Array) -> "Queries":
+        """The queries at these positions."""
+        return Queries(**{name: values[rows] for name, values in vars(self).items()})
+
+
+def embed_queries(posts: Posts, corpus: Corpus, progress: Progress = silent) -> Queries:
+    """The posts in the vector space of the corpus, through the encoders it was built with.
+
+    Words are anonymised as the corpus's were. A picture that cannot be read counts as none.
+    Raises: CorpusError: an encoder of the corpus has changed since, or cannot be found.
+    """
+    encoders = open_encoders(corpus.manifest.settings.encoders)
+    _refuse_changed(corpus, encoders)
+    texts = [None if text is None else anonymize(text) for text in posts.column("text")]
+    words = encode_texts(
+        posts_of_texts(texts, posts.name),
+        encoders.text,
+        with_tokens=False,
+        threads=encoders.threads,
+        progress=progress,
+    )
+    pictures, _ = encode_pictures(
+        posts, encoders.image, with_tokens=False, threads=encoders.threads, progress=progress
+    )
+    return Queries(
+        image=_unit(pictures, corpus.image_center),
+        text=_unit(words, corpus.text_center),
+        ids=_objects(posts.column("id")),
+        text_keys=_objects([text_key(text) for text in posts.column("text")]),
+        image_keys=_objects([_picture_key(path) for path in posts.column("image")]),
+    )
+
+
+def _unit(column: FeatureColumn, center: Array) -> Array:
+    return unit_vectors(column.store.pooled(column.rows), column.rows >= 0, center)
+
+
+def _picture_key(path: str | None) -> bytes | None:
+    try:
+        return None if path is None else picture_key(read_picture(path))
+    except PictureError:
+        return None
+
+
+def _refuse_changed(corpus: Corpus, encoders: Encoders) -> None:
+    manifest = corpus.manifest
+    expected = {"text": manifest.text_key, "image": manifest.image_key}
+    found = {"text": encoders.text.key, "image": encoders.image.key}
+    for part in ("text", "image"):
+        if found[part] != expected[part]:
+            raise CorpusError(
+                corpus.folder,
+                f"the {part} encoder it was built with, '{expected[part]}'",
+                f"'{found[part]}'",
+                "Put the old encoder back, or build the corpus again.",
+            )
+
+
+def _objects(values: Sequence[object]) -> Array:
+    array = np.empty(len(values), dtype=object)
+    array[:] = values
+    return array

@@ -1,0 +1,158 @@
+"""Query vectors and candidate posts → the best posts, scored exactly.
+
+A score is computed pair by pair, so it never depends on which other queries or candidates are at
+hand, on their order, or on the number of threads.
+"""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from postsense.errors import CorpusError
+
+Array = np.ndarray[Any, Any]
+
+QUERIES_AT_ONCE = 32  # their candidates' vectors fit a core's cache and are read in one go
+
+
+class VectorSource(Protocol):
+    """Posts' vectors by number; a corpus is one. Read from several threads at a time."""
+
+    @property
+    def image_dim(self) -> int: ...
+    @property
+    def text_dim(self) -> int: ...
+    @property
+    def numbers(self) -> Array:
+        """(n,) int64, ascending: the posts there are."""
+        ...
+
+    def vectors(self, numbers: Array, /) -> tuple[Array, Array]:
+        """(m, Di) and (m, Dt) float16, unit or zero, in the order asked."""
+        ...
+
+
+@dataclass(frozen=True)
+class Hits:
+    """The best posts of each query.
+
+    numbers: (Q, k) int64, -1 where there are fewer than k.
+    scores: (Q, k) float32, descending; -inf where the number is -1.
+    """
+
+    numbers: Array
+    scores: Array
+
+
+@dataclass(frozen=True)
+class Queries:
+    """Checked queries; `check_queries` makes them.
+
+    image, text: (Q, Di) and (Q, Dt) float32, unit or zero.
+    alpha: (Q,) float32 in [0, 1], 0 without picture, 1 without text.
+    """
+
+    image: Array
+    text: Array
+    alpha: Array
+
+    def __len__(self) -> int:
+        return len(self.alpha)
+
+    def __getitem__(self, rows: slice) -> "Queries":
+        return Queries(self.image[rows], self.text[rows], self.alpha[rows])
+
+    @property
+    def weighted_image(self) -> Array:
+        """(Q, Di) float32: alpha times the image vectors."""
+        return np.asarray(self.image * self.alpha[:, None])
+
+    @property
+    def weighted_text(self) -> Array:
+        """(Q, Dt) float32: 1 - alpha times the text vectors."""
+        return np.asarray(self.text * (1 - self.alpha)[:, None])
+
+    @property
+    def silent(self) -> Array:
+        """(Q,) bool: neither picture nor text; such a query has no hits."""
+        return np.asarray(~(self.image.any(axis=1) | self.text.any(axis=1)))
+
+
+def check_queries(source: VectorSource, image: Array, text: Array, alpha: Array) -> Queries:
+    """Query vectors fit for searching; a missing modality decides alpha.
+
+    Args:
+        image, text: (Q, Di) and (Q, Dt) float, unit; zero where the query lacks the modality.
+        alpha: (Q,) weight of the picture in [0, 1].
+    Raises: CorpusError: wrong shapes, NaN or infinity, alpha out of range.
+    """
+    image, text = np.asarray(image, dtype=np.float32), np.asarray(text, dtype=np.float32)
+    alpha = np.asarray(alpha, dtype=np.float32)
+    shapes = [(len(alpha), source.image_dim), (len(alpha), source.text_dim), (len(alpha),)]
+    found = [image.shape, text.shape, alpha.shape]
+    if found != shapes:
+        fix = "Encode queries with the encoders of the corpus."
+        raise CorpusError("queries", f"image, text, alpha of shapes {shapes}", f"{found}", fix)
+    fix = "Give such a query zeros for the modality it lacks."
+    for name, values in (("image", image), ("text", text), ("alpha", alpha[:, None])):
+        bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
+        if len(bad):
+            raise CorpusError(f"query {bad[0]}", f"finite {name} values", "NaN or infinity", fix)
+    if len(alpha) and not 0 <= alpha.min() <= alpha.max() <= 1:
+        found_range = f"{alpha.min():g} to {alpha.max():g}"
+        raise CorpusError("queries", "alpha from 0 to 1", found_range, "Set retrieval.alpha.")
+    alpha = np.where(text.any(axis=1), np.where(image.any(axis=1), alpha, 0), 1)
+    return Queries(image, text, alpha.astype(np.float32))
+
+
+def rank(
+    source: VectorSource,
+    queries: Queries,
+    candidates: Sequence[Array],
+    k: int,
+    threads: int | None = None,
+) -> Hits:
+    """The k best of each query's candidates, ties to the lower number.
+
+    candidates: for each query the numbers of different posts, in any order.
+    """
+    hits = Hits(
+        np.full((len(queries), k), -1, dtype=np.int64),
+        np.full((len(queries), k), -np.inf, dtype=np.float32),
+    )
+
+    def block(start: int) -> None:
+        _rank_block(source, queries, candidates, slice(start, start + QUERIES_AT_ONCE), hits)
+
+    with ThreadPoolExecutor(threads or len(os.sched_getaffinity(0))) as workers:
+        list(workers.map(block, range(0, len(queries), QUERIES_AT_ONCE)))
+    return hits
+
+
+def _rank_block(
+    source: VectorSource, queries: Queries, candidates: Sequence[Array], rows: slice, hits: Hits
+) -> None:
+    """Fill the rows of hits; each candidate's vectors are read once."""
+    own = candidates[rows]
+    wanted = np.unique(np.concatenate(own)) if own else np.zeros(0, dtype=np.int64)
+    if not len(wanted):
+        return
+    image, text = source.vectors(wanted)
+    for row, numbers in enumerate(own, start=rows.start):
+        at = np.searchsorted(wanted, numbers)
+        scores = _scores(image[at], text[at], queries, row)
+        best = np.lexsort((numbers, -scores))[: hits.numbers.shape[1]]
+        hits.numbers[row, : len(best)] = numbers[best]
+        hits.scores[row, : len(best)] = scores[best]
+
+
+def _scores(image: Array, text: Array, queries: Queries, row: int) -> Array:
+    """Fused scores (m,) float32; the same for a pair of query and post wherever it stands."""
+    weight = float(queries.alpha[row])
+    scores = weight * np.vecdot(image.astype(np.float32), queries.image[row]).astype(np.float64)
+    scores += (1 - weight) * np.vecdot(text.astype(np.float32), queries.text[row])
+    return np.asarray(scores, dtype=np.float32)

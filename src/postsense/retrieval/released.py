@@ -1,0 +1,209 @@
+"""Retrieval as published with CAST: two indexes of 8-byte codes, the intersection of their answers.
+
+Source: Xu & Li 2022, Comment-Aware Self-Training, section 3.2 and its released code. For each
+modality a Faiss IndexIVFPQ finds the R posts nearest by squared L2 distance of the codes; the posts
+in both lists are sorted by alpha * d_img + (1 - alpha) * d_txt, distances kept as float16(d / 100).
+Deviation: vectors are the corpus's, centred and of unit length, where the code's are raw. 270,000
+cells for 27.8 million posts become one for 103 posts. R, 100,000 there, is a tenth of the corpus:
+the intersection of smaller shares is empty in a small corpus. Cells that hold 2 R posts are probed.
+A query whose lists share no post, for which the code has no answer, gets its text list; so does one
+without a picture, and one without words its picture list. Lists shorter than R end there; the code
+crashes on their padding.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from postsense.errors import CorpusError
+from postsense.progress import Progress, silent
+from postsense.retrieval.corpus import Corpus
+from postsense.retrieval.index_files import (
+    REBUILD,
+    load_faiss,
+    read_codes,
+    read_description,
+    write_codes,
+    write_description,
+)
+from postsense.retrieval.ranking import Array, Hits, VectorSource, check_queries
+
+POSTS_PER_CELL = 103
+CODE_BYTES = 8
+NEAREST_SHARE = 0.1  # R as a share of the corpus
+FEWEST_NEAREST = 100  # R in a corpus of fewer than 1,000 posts
+PROBED_PER_NEAREST = 2  # posts in the probed cells for each of the R
+TRAINING_PER_CELL = 32  # posts drawn to learn the cells
+CENTROIDS = 256  # of each of the eight parts of a code
+QUERY_BLOCK = 16  # queries whose two lists are in memory at a time
+BLOCK = 16_384  # posts whose vectors are in memory at a time while adding
+
+
+@dataclass(frozen=True)
+class ReleasedIndex:
+    """The two indexes; None where no post has the modality. nearest: R."""
+
+    source: VectorSource
+    image: Any
+    text: Any
+    nearest: int
+
+    kind = "released"
+
+    def search(self, image: Array, text: Array, alpha: Array, k: int) -> Hits:
+        """The k best posts of each query in the lists' intersection; fewer where it is smaller.
+
+        Scores are minus the weighted squared distances of the codes.
+        Raises: CorpusError: bad queries.
+        """
+        queries = check_queries(self.source, image, text, alpha)
+        hits = Hits(
+            np.full((len(queries), k), -1, dtype=np.int64),
+            np.full((len(queries), k), -np.inf, dtype=np.float32),
+        )
+        for start in range(0, len(queries), QUERY_BLOCK):
+            block = queries[start : start + QUERY_BLOCK]
+            lists = zip(
+                _nearest(self.image, block.image, self.nearest),
+                _nearest(self.text, block.text, self.nearest),
+                strict=True,
+            )
+            for row, (by_image, by_text) in enumerate(lists):
+                both = _joined(by_image, by_text, float(block.alpha[row]))
+                best = np.lexsort((both.numbers, both.distances))[:k]
+                hits.numbers[start + row, : len(best)] = both.numbers[best]
+                hits.scores[start + row, : len(best)] = -both.distances[best]
+        return hits
+
+
+@dataclass(frozen=True)
+class _List:
+    """Posts near a query: numbers (m,) int64 and squared distances (m,) float32."""
+
+    numbers: Array
+    distances: Array
+
+
+def build_released(
+    source: VectorSource,
+    *,
+    seed: int = 0,
+    training_per_cell: int = TRAINING_PER_CELL,
+    progress: Progress = silent,
+) -> ReleasedIndex:
+    """Train and fill the two indexes of all posts of the source.
+
+    training_per_cell: posts drawn for each cell to learn them; the published code takes all.
+    Raises: CorpusError: Faiss is missing.
+    """
+    image, text = (
+        _build(source, modality, seed, training_per_cell, progress) for modality in (0, 1)
+    )
+    return ReleasedIndex(source, image, text, _list_length(len(source.numbers)))
+
+
+def open_released_index(corpus: Corpus, progress: Progress = silent) -> ReleasedIndex:
+    """The published index of a corpus as it is now; built where it is not kept in its folder.
+
+    Raises: CorpusError: Faiss is missing.
+    """
+    folder = corpus.folder / "released"
+    posts = hashlib.sha256(corpus.numbers.astype("<i8").tobytes()).hexdigest()
+    made_from = {"identity": corpus.manifest.id, "posts": posts}
+    try:
+        return _read(corpus, folder, made_from)
+    except CorpusError:
+        index = build_released(corpus, progress=progress)
+    sha256 = {}
+    folder.mkdir(exist_ok=True)
+    for name, part in (("image", index.image), ("text", index.text)):
+        if part is not None:
+            sha256[name] = write_codes(part, folder / f"{name}.faiss")
+    write_description(folder / "released.json", {**made_from, "sha256": sha256})
+    return index
+
+
+def _read(corpus: Corpus, folder: Path, made_from: dict[str, str]) -> ReleasedIndex:
+    """The kept index. Raises: CorpusError: there is none of these posts, or it is damaged."""
+    file = folder / "released.json"
+    description = read_description(file)
+    if {name: description.get(name) for name in made_from} != made_from:
+        raise CorpusError(file, "the index of these posts", "that of others", REBUILD)
+    sha256 = description["sha256"]
+    image, text = (
+        read_codes(folder / f"{name}.faiss", sha256[name]) if name in sha256 else None
+        for name in ("image", "text")
+    )
+    return ReleasedIndex(corpus, image, text, _list_length(len(corpus)))
+
+
+def _list_length(count: int) -> int:
+    """R of a corpus of count posts."""
+    return min(count, max(FEWEST_NEAREST, int(NEAREST_SHARE * count)))
+
+
+def _build(
+    source: VectorSource, modality: int, seed: int, training_per_cell: int, progress: Progress
+) -> Any:
+    """The index of one modality, 0 picture or 1 text; None if no post has it."""
+    faiss = load_faiss()
+    count = len(source.numbers)
+    cells = max(1, count // POSTS_PER_CELL)
+    generator = np.random.default_rng(seed)
+    drawn = generator.choice(
+        count, min(count, CENTROIDS + cells * training_per_cell), replace=False
+    )
+    training = _present(source, source.numbers[np.sort(drawn)], modality)[1]
+    if not len(training):
+        return None
+    width = training.shape[1]
+    index = faiss.IndexIVFPQ(faiss.IndexFlatL2(width), width, cells, CODE_BYTES, 8)
+    index.cp.seed = index.pq.cp.seed = int(generator.integers(2**31))
+    index.cp.min_points_per_centroid = index.pq.cp.min_points_per_centroid = 1
+    index.train(np.resize(training, (max(len(training), CENTROIDS, cells), width)))
+    for start in range(0, count, BLOCK):
+        numbers, vectors = _present(source, source.numbers[start : start + BLOCK], modality)
+        index.add_with_ids(vectors, numbers)
+        progress(f"index {('pictures', 'texts')[modality]}", start + BLOCK, count)
+    index.nprobe = min(cells, -(-PROBED_PER_NEAREST * _list_length(count) * cells // count))
+    return index
+
+
+def _present(source: VectorSource, numbers: Array, modality: int) -> tuple[Array, Array]:
+    """The posts that have the modality, and their vectors as `_padded`."""
+    vectors = source.vectors(numbers)[modality]
+    there = vectors.any(axis=1)
+    return numbers[there], _padded(vectors[there])
+
+
+def _padded(vectors: Array) -> Array:
+    """(n, D) float32 with zeros to the next width that the parts of a code divide."""
+    width = -(-vectors.shape[1] // CODE_BYTES) * CODE_BYTES
+    return np.pad(vectors.astype(np.float32), ((0, 0), (0, width - vectors.shape[1])))
+
+
+def _nearest(index: Any, vectors: Array, count: int) -> list[_List]:
+    """The posts nearest to each query; none for one that lacks the modality."""
+    nobody = _List(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32))
+    if index is None:
+        return [nobody] * len(vectors)
+    distances, numbers = index.search(_padded(vectors), count)
+    kept = 100 * (distances / 100).astype(np.float16).astype(np.float32)
+    return [
+        _List(own[own >= 0], near[own >= 0]) if asked else nobody
+        for own, near, asked in zip(numbers, kept, np.any(vectors, axis=1), strict=True)
+    ]
+
+
+def _joined(image: _List, text: _List, alpha: float) -> _List:
+    """The posts of both lists with their weighted distance, or those of the one that is left."""
+    numbers, of_image, of_text = np.intersect1d(
+        image.numbers, text.numbers, assume_unique=True, return_indices=True
+    )
+    if len(numbers):
+        weighted = alpha * image.distances[of_image] + (1 - alpha) * text.distances[of_text]
+        return _List(numbers, weighted)
+    return text if len(text.numbers) else image

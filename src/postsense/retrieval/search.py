@@ -1,0 +1,206 @@
+"""Queries → the most similar corpus posts that may be shown: no duplicates, nothing held out."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from postsense.config import RetrievalSettings
+from postsense.errors import CorpusError
+from postsense.progress import Progress, silent
+from postsense.retrieval.corpus import Corpus, open_corpus
+from postsense.retrieval.index import Index, open_index
+from postsense.retrieval.queries import Queries
+from postsense.retrieval.released import open_released_index
+from postsense.retrieval.weights import estimate_alpha
+
+Array = np.ndarray[Any, Any]
+INDEX = "index"  # the index's folder in that of its corpus
+SAME_IMAGE = 0.99  # cosine from which two pictures count as one, however they were saved
+SAME_TEXT = 0.98
+BALANCE_QUERIES = 2_000
+_BLOCK = 256  # queries whose candidates are in memory at a time
+
+
+@dataclass(frozen=True)
+class Found:
+    """The posts found for N queries, best first.
+
+    numbers: (N, k) int64, -1 where there are fewer. scores: (N, k) float32 in [-1, 1], -inf there.
+    """
+
+    numbers: Array
+    scores: Array
+
+    def first(self, count: int) -> "Found":
+        """The best `count` of each query."""
+        return Found(self.numbers[:, :count], self.scores[:, :count])
+
+
+@dataclass(frozen=True)
+class Searcher:
+    """A corpus with its index, the weight of the picture and what must not be found.
+
+    alpha: in [0, 1]; a query without a picture is searched with 0, one without words with 1.
+    excluded: numbers of posts, ascending. per_picture: posts on one picture, at most.
+    """
+
+    corpus: Corpus
+    index: Index
+    alpha: float
+    per_picture: int
+    excluded: Array
+
+    def balanced(self, queries: Queries) -> "Searcher":
+        """With alpha from the distances of these queries, Eqs. 2-4; unchanged if none has both."""
+        both = np.flatnonzero(queries.image.any(axis=1) & queries.text.any(axis=1))
+        sample = both[:: max(1, -(-len(both) // BALANCE_QUERIES))]
+        if not len(sample):
+            return self
+        alpha = estimate_alpha(self.index, queries.image[sample], queries.text[sample])
+        return replace(self, alpha=alpha)
+
+    def without(self, numbers: Array) -> "Searcher":
+        """One that finds none of these posts either."""
+        return replace(self, excluded=np.union1d(self.excluded, numbers))
+
+    def search(self, queries: Queries, top_k: int, progress: Progress = silent) -> Found:
+        """The top_k most similar posts of each query: not itself, no duplicate, none excluded."""
+        numbers = np.full((len(queries), top_k), -1, dtype=np.int64)
+        scores = np.full((len(queries), top_k), -np.inf, dtype=np.float32)
+        for start in range(0, len(queries), _BLOCK):
+            rows = np.arange(start, min(start + _BLOCK, len(queries)))
+            width = min(4 * top_k + 16, len(self.corpus))
+            while len(rows):
+                block = queries.take(rows)
+                hits = self._candidates(block, self._alpha(block), width)
+                kept = self._allowed(block, hits, top_k)
+                for row, places, number, score in zip(
+                    rows, kept, hits.numbers, hits.scores, strict=True
+                ):
+                    numbers[row, : len(places)] = number[places]
+                    scores[row, : len(places)] = score[places]
+                lacking = np.array([len(places) < top_k for places in kept])
+                rows = rows[lacking] if width < len(self.corpus) else rows[:0]
+                width = min(4 * width, len(self.corpus))
+            progress("search corpus", min(start + _BLOCK, len(queries)), len(queries))
+        return Found(numbers, scores)
+
+    def duplicates(self, queries: Queries) -> Array:
+        """Numbers of the corpus posts that are one of the queries: same id, words or picture."""
+        same = np.zeros(len(self.corpus), dtype=bool)
+        for name, values in _named_keys(queries):
+            column = self.corpus.column(name)
+            wanted = pa.array(values[_present(values)].tolist(), column.type)
+            same |= pc.is_in(column, wanted).to_numpy()
+        numbers = [self.corpus.numbers[same]]
+        for image, threshold in ((True, SAME_IMAGE), (False, SAME_TEXT)):
+            numbers.append(self._near(queries, image=image, threshold=threshold))
+        return np.unique(np.concatenate(numbers))
+
+    def _near(self, queries: Queries, *, image: bool, threshold: float) -> Array:
+        """Numbers of the posts whose picture, or words, are at least this close to a query's."""
+        has = queries.image.any(axis=1) if image else _present(queries.text_keys)
+        rows, width, near = np.flatnonzero(has), min(16, len(self.corpus)), []
+        while len(rows):
+            alpha = np.full(len(rows), 1.0 if image else 0.0, dtype=np.float32)
+            hits = self._candidates(queries.take(rows), alpha, width)
+            close = hits.scores >= threshold
+            near.append(hits.numbers[close])
+            rows = rows[close[:, -1]] if width < len(self.corpus) else rows[:0]
+            width = min(4 * width, len(self.corpus))
+        return np.concatenate([np.zeros(0, dtype=np.int64), *near])
+
+    def _alpha(self, queries: Queries) -> Array:
+        alpha = np.full(len(queries), self.alpha, dtype=np.float32)
+        alpha[~queries.text.any(axis=1)] = 1.0
+        alpha[~queries.image.any(axis=1)] = 0.0
+        return alpha
+
+    def _candidates(self, queries: Queries, alpha: Array, width: int) -> Found:
+        hits = self.index.search(queries.image, queries.text, alpha, width)
+        return Found(hits.numbers, hits.scores)
+
+    def _allowed(self, queries: Queries, hits: Found, top_k: int) -> list[list[int]]:
+        """For each query the first top_k places of its hits that may be shown."""
+        unique, place = np.unique(hits.numbers, return_inverse=True)
+        place = place.reshape(hits.numbers.shape)
+        real = unique >= 0
+        keys = self.corpus.take(unique[real], ("id", "text_key", "image_key"))
+        forbidden = ~real | np.isin(unique, self.excluded)
+        refused = forbidden[place] | self._same_vectors(queries, hits.numbers)
+        pictures = np.full(len(unique), None, dtype=object)
+        for name, values in _named_keys(queries):
+            found = np.full(len(unique), None, dtype=object)
+            found[real] = keys[name].to_pylist()
+            known = _present(values)
+            refused |= (found[place] == values[:, None]) & known[:, None]
+            pictures = found if name == "image_key" else pictures
+        return [
+            list(self._capped(np.flatnonzero(~row), pictures[where], top_k))
+            for row, where in zip(refused, place, strict=True)
+        ]
+
+    def _same_vectors(self, queries: Queries, numbers: Array) -> Array:
+        """Whether picture or words of each hit (Q, k) are all but those of its query."""
+        unique, place = np.unique(numbers, return_inverse=True)
+        place = place.reshape(numbers.shape)
+        image, text = self.corpus.vectors(np.maximum(unique, self.corpus.numbers[0]))
+        same_image = _cosines(queries.image, image, place) >= SAME_IMAGE
+        worded = _present(queries.text_keys)[:, None]
+        return same_image | (worded & (_cosines(queries.text, text, place) >= SAME_TEXT))
+
+    def _capped(self, places: Array, pictures: Array, top_k: int) -> Iterator[int]:
+        """The first top_k places, of each picture per_picture at most."""
+        seen: Counter[object] = Counter()
+        taken = 0
+        for place in places.tolist():
+            picture = pictures[place]
+            if picture is not None and seen[picture] >= self.per_picture:
+                continue
+            seen[picture] += 1
+            taken += 1
+            yield place
+            if taken == top_k:
+                return
+
+
+def open_searcher(folder: Path, settings: RetrievalSettings) -> Searcher:
+    """The searcher of a corpus; alpha, if not set, is 0.5 until balanced.
+
+    Raises: CorpusError: the corpus or its index is missing, damaged or of another make.
+    """
+    corpus = open_corpus(folder)
+    if not len(corpus):
+        raise CorpusError(folder, "a corpus with posts", "none left in it", "Add some.")
+    if settings.fidelity == "released":
+        index: Index = open_released_index(corpus)
+    else:
+        index = open_index(folder / INDEX, corpus, identity=corpus.manifest.id)
+    alpha = 0.5 if settings.alpha is None else settings.alpha
+    return Searcher(corpus, index, alpha, settings.per_picture, np.zeros(0, dtype=np.int64))
+
+
+def _named_keys(queries: Queries) -> tuple[tuple[str, Array], ...]:
+    return (
+        ("id", queries.ids),
+        ("text_key", queries.text_keys),
+        ("image_key", queries.image_keys),
+    )
+
+
+def _present(keys: Array) -> Array:
+    return np.array([key is not None for key in keys], dtype=bool)
+
+
+def _cosines(queries: Array, vectors: Array, place: Array) -> Array:
+    """(Q, k) inner products of queries (Q, D) with the vectors (n, D) at their places (Q, k)."""
+    cosines = np.empty(place.shape, dtype=np.float32)
+    for row, where in enumerate(place):
+        cosines[row] = vectors[where].astype(np.float32) @ queries[row]
+    return cosines

@@ -1,0 +1,138 @@
+"""Method `self_training`: a teacher, then students that learn from its soft labels.
+
+Source: Xu & Li 2022, "Borrowing Human Senses: Comment-Aware Self-Training for Social Media
+Multimodal Classification", section 3.3 and eq. 8; the steps are those of the released code.
+    teacher = fit(labelled)
+    repeat T times:
+        targets = softmax(teacher(retrieved posts, with all comments))
+        student = fit(CE on labelled + weight * KL(targets || student) on retrieved,
+                      whose comments are dropped at random and refilled)
+        teacher = student
+Deviation: a target counts by how sure the teacher is (self_training.weighting), since pseudo-labels
+of a teacher with few labels do harm; the best of teacher and students on val is kept, where the
+released code keeps the last student (and its evaluation script tests the teacher).
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from postsense.batches import PostDataset
+from postsense.config import Config
+from postsense.errors import DataError
+from postsense.evaluation.metrics import HIGHER_IS_BETTER
+from postsense.inference import predict_logits, softmax
+from postsense.inputs import pick_device
+from postsense.losses.total import distillation_term
+from postsense.progress import Progress, silent
+from postsense.retrieval.borrowing import Pairs
+from postsense.training.comment_dropout import drop_comments
+from postsense.training.loop import Phase, Stream, run_phase
+from postsense.training.pseudo_labels import PseudoLabels, provenance, weigh_pseudo_labels
+from postsense.training.supervised import TrainingData, loss_terms, new_model
+from postsense.training.trained import Trained
+
+
+def train_self_training(
+    data: TrainingData, config: Config, folder: Path, progress: Progress = silent
+) -> Trained:
+    """Train a teacher and self_training.rounds students from one seed; the best on val is kept.
+
+    Raises: DataError: no usable post was retrieved for any labelled post.
+    """
+    unlabeled = _unlabeled(data)
+    teacher = _train("teacher", data, config, folder, (), progress)
+    candidates, labels = [teacher], list[pa.Table]()
+    for round_ in range(1, config.self_training.rounds + 1):
+        pseudo = _pseudo_label(teacher, unlabeled, config)
+        labels.append(provenance(pseudo, unlabeled.pairs, unlabeled.ids, data.classes, round_))
+        streams = (_stream(pseudo, unlabeled, config),)
+        teacher = _train(f"student {round_}", data, config, folder, streams, progress)
+        candidates.append(teacher)
+    kept = _best(candidates, config) if len(data.val) else teacher
+    rounds = [candidate.report for candidate in candidates]
+    report = {"kept": kept.report["name"], "rounds": rounds}
+    return replace(kept, report=report, pseudo_labels=pa.concat_tables(labels))
+
+
+@dataclass(frozen=True)
+class _Unlabeled:
+    """The retrieved posts of the labelled ones. ids: of all posts, by position."""
+
+    dataset: PostDataset
+    pairs: Pairs
+    ids: list[str]
+
+
+def _unlabeled(data: TrainingData) -> _Unlabeled:
+    pairs = data.pairs
+    if pairs is None or not len(pairs.rows):
+        raise DataError(
+            "retrieval.corpus",
+            "similar posts to at least one labelled post",
+            "none: the corpus holds nothing but excluded posts and duplicates",
+            "Add posts to the corpus, or train with method 'supervised'.",
+        )
+    columns = data.train.columns
+    dataset = PostDataset(columns, pairs.rows, comment_rows=pairs.queries)
+    return _Unlabeled(dataset, pairs, data.ids)
+
+
+def _train(
+    name: str,
+    data: TrainingData,
+    config: Config,
+    folder: Path,
+    streams: tuple[Stream, ...],
+    progress: Progress,
+) -> Trained:
+    """One teacher or student, from fresh weights."""
+    model = new_model(data, config)
+    phase = Phase(
+        name=name,
+        terms=loss_terms(data, config),
+        train=data.train,
+        val=data.val,
+        settings=config.training,
+        seed=config.seed,
+        beside=streams,
+    )
+    state = run_phase(phase, model, folder / name.replace(" ", "-"), progress)
+    report: dict[str, Any] = {"name": name, "epochs": state.epoch, "best_epoch": state.best_epoch}
+    report["val_" + config.training.select_by] = state.best_score
+    return Trained(model, state, report)
+
+
+def _pseudo_label(teacher: Trained, unlabeled: _Unlabeled, config: Config) -> PseudoLabels:
+    logits = predict_logits(
+        teacher.model,
+        unlabeled.dataset,
+        pick_device(config),
+        workers=config.training.workers,
+    )
+    return weigh_pseudo_labels(softmax(logits), config.self_training)
+
+
+def _stream(pseudo: PseudoLabels, unlabeled: _Unlabeled, config: Config) -> Stream:
+    settings = config.self_training
+    counted = np.flatnonzero(pseudo.weights)  # what no weight is put on need not be computed
+    source = unlabeled.dataset
+    assert source.comment_rows is not None
+    dataset = replace(
+        source,
+        rows=source.rows[counted],
+        comment_rows=source.comment_rows[counted],
+        targets=pseudo.probs[counted],
+        weights=pseudo.weights[counted],
+    )
+    terms = {"distillation": distillation_term(settings.weight)}
+    return Stream(dataset, terms, drop_comments(settings.comment_dropout))
+
+
+def _best(candidates: list[Trained], config: Config) -> Trained:
+    """The best on val, the earliest of equals."""
+    choose = max if HIGHER_IS_BETTER[config.training.select_by] else min
+    return choose(candidates, key=lambda candidate: candidate.state.best_score or 0.0)

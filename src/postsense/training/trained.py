@@ -1,0 +1,22 @@
+"""What a method returns: the model it keeps, and how it came by it."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from postsense.model import PostModel
+from postsense.training.checkpoint import PhaseState
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The model that is kept, the state of the phase it comes from, and what else is reported.
+
+    report: JSON, beside the phase's own numbers. pseudo_labels: one row each, None without any.
+    """
+
+    model: PostModel
+    state: PhaseState
+    report: dict[str, Any] = field(default_factory=dict)
+    pseudo_labels: pa.Table | None = None
