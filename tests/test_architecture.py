@@ -37,6 +37,7 @@ FLOW = [
     "results",
     "estimator",
     "terminal",
+    "corpus_cli",
     "cli",
     "__main__",
 ]
@@ -100,7 +101,7 @@ def test_a_module_is_named_after_what_is_in_it(module: Path) -> None:
 
 @modules
 def test_only_the_command_line_and_the_terminal_print(module: Path) -> None:
-    if stage_of(module) not in ("cli", "terminal"):
+    if stage_of(module) not in ("cli", "corpus_cli", "terminal"):
         assert "print" not in [name for name, _ in calls(module)]
 
 

@@ -120,7 +120,8 @@ def test_predict_writes_a_row_for_every_post(
     assert f"31 predictions in {out}" in outcome.out
     assert [row["id"] for row in rows] == ["p0", "lost", *(f"p{n}" for n in range(1, 30))]
     assert [row["label"] is None for row in rows] == [number == 1 for number in range(31)]
-    assert list(rows[0]) == ["id", "label", "prob_negative", "prob_neutral", "prob_positive"]
+    probabilities = [f"prob_{name}" for name in ("negative", "neutral", "positive")]
+    assert list(rows[0]) == ["id", "label", *probabilities, "picture_shows"]
     assert sum(float(rows[0][f"prob_{name}"]) for name in ("negative", "neutral", "positive")) == (
         pytest.approx(1, abs=1e-6)
     )

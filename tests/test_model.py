@@ -146,7 +146,7 @@ def test_the_output_tells_what_the_fusion_read() -> None:
     output = model(BATCH)
 
     assert output.text is not None and output.image is not None
-    assert torch.equal(output.fused, model.fusion(output.text, output.image))
+    assert torch.equal(output.fused, model.fusion(output.text, output.image).fused)
     assert torch.equal(output.logits, model.head(output.fused))
 
 

@@ -57,9 +57,18 @@ def test_a_table_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> No
     file = tmp_path / "out.csv"
     write_table(pa.table({"id": ["a"]}), file)
     with pytest.raises(pa.ArrowInvalid):
-        write_table(pa.table({"id": [[1, 2]]}), file)  # CSV has no lists
+        write_table(pa.table({"id": pa.array([b"x"], pa.binary_view())}), file)  # no cell of CSV
     assert file.read_text() == '"id"\n"a"\n'
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_lists_are_written_to_csv_as_json(tmp_path: Path) -> None:
+    hints = [[{"comment": "ugh, \"rain\"", "weight": 0.5}], None]
+    write_table(pa.table({"id": ["a", "b"], "hints": hints}), tmp_path / "out.csv")
+    with (tmp_path / "out.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert json.loads(rows[0]["hints"]) == hints[0]
+    assert rows[1]["hints"] == ""
 
 
 def test_bad_rows_are_listed_with_their_reasons(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from postsense.corpus_cli import corpus_app
 from postsense.errors import PostsenseError
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+app.add_typer(corpus_app, name="corpus")
 
 TableArgument = Annotated[
     Path, typer.Argument(help="Posts: .parquet, .jsonl, .csv or an imagefolder.")

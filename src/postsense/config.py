@@ -118,7 +118,10 @@ class CommentSettings(Section):
     per_post: int = Field(5, ge=1, description="first comments taken of a similar post")
     min_words: int = Field(3, ge=1, description="words a comment must have")
     max_generic: float = Field(
-        0.5, ge=0, le=1, description="genericness above which a comment is dropped; 1: none is"
+        0.5,
+        ge=0,
+        le=1,
+        description="likeness to phrases like 'thank you' from which a comment is dropped",
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from postsense.config import Config
+from postsense.config import Config, CorpusSettings
 from postsense.errors import ConfigError, nearest
 
 
@@ -37,12 +37,31 @@ def load_config(
     return parse_config(settings)
 
 
+def load_corpus_settings(
+    file: Path | None = None,
+    overrides: Iterable[str] = (),
+    values: Mapping[str, Any] | None = None,
+) -> CorpusSettings:
+    """Merge the settings of a corpus from a TOML file, `key=value` overrides and ready values.
+
+    Raises: ConfigError: listing every unknown key and bad value at once.
+    """
+    settings: dict[str, Any] = {} if file is None else _read_toml(file)
+    for override in overrides:
+        _merge(settings, _parse_override(override))
+    _merge(settings, values or {})
+    try:
+        return CorpusSettings.model_validate(settings)
+    except ValidationError as error:
+        raise _config_error(error, CorpusSettings) from None
+
+
 def parse_config(settings: Mapping[str, Any]) -> Config:
     """Check a nested mapping of settings. Raises: ConfigError: listing every problem at once."""
     try:
         return Config.model_validate(settings)
     except ValidationError as error:
-        raise _config_error(error) from None
+        raise _config_error(error, Config) from None
 
 
 def preset_names() -> list[str]:
@@ -96,8 +115,8 @@ def _merge(settings: dict[str, Any], later: Mapping[str, Any]) -> None:
             settings[key] = dict(value) if isinstance(value, Mapping) else value
 
 
-def _config_error(error: ValidationError) -> ConfigError:
-    known = _keys(Config)
+def _config_error(error: ValidationError, section: type[BaseModel]) -> ConfigError:
+    known = _keys(section)
     problems = []
     for problem in error.errors():
         key = ".".join(str(part) for part in problem["loc"])

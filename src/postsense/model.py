@@ -112,8 +112,10 @@ class PostModel(nn.Module):
         )
 
     def _words(self, words: Embeddings | TokenIds | None) -> Embeddings | TokenIds | None:
-        if self.text is None or words is None:
-            return words
+        if self.text is None:
+            return words if isinstance(words, TokenIds) else None
+        if words is None:
+            return None
         encoded: Embeddings = self.text(words)
         return encoded
 
@@ -121,5 +123,5 @@ class PostModel(nn.Module):
         encoded = self._words(comments.texts)
         if not isinstance(encoded, Embeddings):
             return comments
-        vectors = encoded.pooled.unflatten(0, comments.present.shape)  # (B, C, D)
+        vectors = encoded.pooled.view(*comments.present.shape, -1)  # (B, C, D)
         return CommentVectors(vectors, comments.present & encoded.present.view_as(comments.present))

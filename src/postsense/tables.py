@@ -46,10 +46,7 @@ def _flat(table: pa.Table) -> pa.Table:
     """The table with nested columns written as JSON, since a CSV cell is one text."""
     for place, field in enumerate(table.schema):
         if pa.types.is_nested(field.type):
-            cells = table[field.name].to_pylist()
-            texts = [
-                None if cell is None else json.dumps(cell, ensure_ascii=False) for cell in cells
-            ]
+            texts = [_json_or_none(cell) for cell in table[field.name].to_pylist()]
             table = table.set_column(place, field.name, pa.array(texts, pa.string()))
     return table
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -18,9 +19,15 @@ from postsense.progress import Progress
 if TYPE_CHECKING:
     from postsense.data.checking import TableReport
     from postsense.inputs import BadRow
+    from postsense.retrieval.answers import Answer
+    from postsense.retrieval.corpus_statistics import CorpusStatistics
+    from postsense.retrieval.index import IndexReport
+    from postsense.retrieval.reports import BuildReport
     from postsense.runs import RunSummary
 
 WIDTH_IN_PIPE = 1000
+SHOWN_COMMENTS = 3
+SHOWN_WIDTH = 280
 TITLES = {"accuracy": "accuracy", "macro_f1": "macro F1", "weighted_f1": "weighted F1"}
 
 
@@ -128,6 +135,57 @@ def print_check(report: "TableReport", title: str) -> None:
         console.print(line)
 
 
+def print_build(report: "BuildReport", folder: Path) -> None:
+    """What came into a corpus, and what was left out and why."""
+    console = _console()
+    console.print(f"{report.posts} posts with {report.comments} comments from {report.read} rows")
+    for what, dropped in (("posts", report.dropped), ("comments", report.dropped_comments)):
+        for reason, count in sorted(dropped.items()):
+            if count:
+                console.print(f"  {count} {what} dropped: {reason}")
+    if report.bad:
+        console.print(f"  {len(report.bad)} bad rows, listed in {folder / 'bad_rows.jsonl'}")
+    console.print(f"corpus in {folder}")
+
+
+def print_index(report: "IndexReport") -> None:
+    """What kind of index a corpus got, and how good it is."""
+    line = f"{report.kind} index of {report.count} posts in {report.seconds:.1f} s"
+    if report.recall is not None:
+        low, high = report.recall.interval
+        line += (
+            f", recall {report.recall.mean:.3f} [{low:.3f}, {high:.3f}],"
+            f" {report.bytes / report.count:.0f} bytes a post"
+        )
+    _console().print(line + (f" ({report.note})" if report.note else ""))
+
+
+def print_statistics(statistics: "CorpusStatistics", title: str) -> None:
+    """The numbers of a corpus, overall and by year."""
+    table = Table("year", "posts", "words a text", "words a comment", "comments a post")
+    rows = {**statistics.years, "all": statistics.overall}
+    for year, part in rows.items():
+        means = (part.text_words, part.comment_words, part.comments_per_post)
+        table.add_row(year, str(part.posts), *[f"{mean:.2f}" for mean in means])
+    console = _console()
+    console.print(title)
+    console.print(table)
+
+
+def print_answers(answers: Sequence["Answer"]) -> None:
+    """Similar posts with their scores and comments."""
+    console = _console()
+    if not answers:
+        console.print("no post is similar: the corpus has none but the query's duplicates")
+    for rank, answer in enumerate(answers, start=1):
+        scores = f"picture {answer.image_score:.3f}, words {answer.text_score:.3f}"
+        console.print(f"{rank}. {answer.score:.3f} ({scores}) {answer.id}")
+        console.print(f"   {_shortened(answer.text) or '(no text)'}")
+        console.print(f"   {answer.image or '(no picture)'}")
+        for comment in answer.comments[:SHOWN_COMMENTS]:
+            console.print(f"   - {_shortened(comment)}")
+
+
 def print_samples(posts: Posts, predictions: Path, count: int = 5) -> None:
     """A few test posts with their true and predicted labels."""
     rows = [json.loads(line) for line in predictions.read_text(encoding="utf-8").splitlines()]
@@ -148,6 +206,10 @@ def _posts_of(comparison: Mapping[str, Any]) -> str:
 def _mean_and_spread(score: Mapping[str, Any]) -> str:
     spread = "" if score["sd"] is None else f" ± {score['sd']:.4f}"
     return f"{score['mean']:.4f}{spread}"
+
+
+def _shortened(text: str | None) -> str:
+    return "" if text is None or not text.strip() else shorten(text, SHOWN_WIDTH, placeholder=" …")
 
 
 def _console() -> Console:

@@ -194,7 +194,7 @@ def test_a_loss_that_is_not_finite_is_an_error_that_says_what_to_do(
     tmp_path: Path, value: float
 ) -> None:
     poisoned = posts(8)
-    poisoned.text.values[3, 0] = value
+    poisoned.columns.text.values[3, 0] = value
     with pytest.raises(
         RunError, match="train, epoch 1: expected a finite loss, found nan"
     ) as error:

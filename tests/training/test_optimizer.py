@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from postsense.config import TrainingSettings
+from postsense.encoders.backbone import TextBackbone
 from postsense.fusion.concat import Concat
 from postsense.model import Branch, PostModel
 from postsense.training.optimizer import build_optimizer, learning_rate_factor
@@ -15,7 +16,7 @@ SETTINGS = TrainingSettings(learning_rate=0.5, encoder_learning_rate=0.25, weigh
 
 
 def model_with_encoder(*, trains: bool = True) -> PostModel:
-    encoder = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4)) if trains else None
+    encoder = TextBackbone(nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4))) if trains else None
     head = nn.Linear(5, 2)
     return PostModel(Branch(encoder, 4), Branch(None, 6), Concat(4, 6, 5, 0.0), head)
 
@@ -29,16 +30,16 @@ def settings_of(optimizer: torch.optim.Optimizer, weight: nn.Parameter) -> tuple
 def test_encoders_train_at_their_own_rate_and_the_rest_at_the_other() -> None:
     model = model_with_encoder()
     optimizer = build_optimizer(model, SETTINGS)
-    assert model.text is not None and isinstance(model.text.encoder, nn.Sequential)
-    assert settings_of(optimizer, model.text.encoder[0].weight) == (0.25, 0.1)
+    assert model.text is not None and isinstance(model.text.encoder, TextBackbone)
+    assert settings_of(optimizer, model.text.encoder.model[0].weight) == (0.25, 0.1)
     assert settings_of(optimizer, model.head.weight) == (0.5, 0.1)
 
 
 def test_biases_norms_and_missing_vectors_do_not_decay() -> None:
     model = model_with_encoder()
     optimizer = build_optimizer(model, SETTINGS)
-    assert model.text is not None and isinstance(model.text.encoder, nn.Sequential)
-    assert settings_of(optimizer, model.text.encoder[1].weight) == (0.25, 0.0)
+    assert model.text is not None and isinstance(model.text.encoder, TextBackbone)
+    assert settings_of(optimizer, model.text.encoder.model[1].weight) == (0.25, 0.0)
     assert settings_of(optimizer, model.head.bias) == (0.5, 0.0)
     assert settings_of(optimizer, model.text.missing) == (0.5, 0.0)
 

@@ -11,13 +11,18 @@ import numpy as np
 from postsense.config import CommentSettings, Config
 from postsense.posts import Posts
 from postsense.progress import Progress, silent
-from postsense.retrieval.comments import Hint, PooledComment, choose_hints
+from postsense.retrieval.comments import (
+    GENERIC_PHRASES,
+    Hint,
+    PooledComment,
+    choose_hints,
+    genericness,
+)
 from postsense.retrieval.corpus import Corpus
-from postsense.retrieval.queries import embed_queries
+from postsense.retrieval.queries import embed_queries, embed_words
 from postsense.retrieval.search import Found, open_searcher
 
 Array = np.ndarray[Any, Any]
-BACKGROUND_POSTS = 5_000
 
 
 @dataclass(frozen=True)
@@ -104,26 +109,21 @@ def _lend_comments(
     if not settings.count:
         return ((),) * len(found.numbers)
     numbers = np.unique(found.numbers[found.numbers >= 0])
-    ids = corpus.posts(numbers).column("id")
-    pools = {
-        int(number): [PooledComment(c.text, id_, c.vector) for c in comments[: settings.per_post]]
-        for number, id_, comments in zip(numbers, ids, corpus.comments(numbers), strict=True)
-    }
-    background = background_comments(corpus)
-    hints = []
-    for row in found.numbers:
-        pool = [comment for number in row[row >= 0] for comment in pools[int(number)]]
-        hints.append(choose_hints(pool, background, settings))
-    return tuple(hints)
-
-
-def background_comments(corpus: Corpus) -> Array:
-    """Vectors (S, D) of the first comments of a random sample of posts, the same at every call."""
-    generator = np.random.default_rng(0)
-    count = min(BACKGROUND_POSTS, len(corpus))
-    sample = np.sort(generator.choice(corpus.numbers, count, replace=False))
-    first = [comments[0].vector for comments in corpus.comments(sample) if comments]
-    return np.stack(first) if first else np.zeros((0, corpus.manifest.text_dim), np.float32)
+    comments = [first[: settings.per_post] for first in corpus.comments(numbers)]
+    phrases = embed_words(GENERIC_PHRASES, corpus)
+    pools = {}
+    for number, post, few in zip(
+        numbers.tolist(), corpus.posts(numbers).column("id"), comments, strict=True
+    ):
+        vectors = np.stack([comment.vector for comment in few]) if few else phrases[:0]
+        pools[number] = [
+            PooledComment(comment.text, post, comment.vector, generic)
+            for comment, generic in zip(few, genericness(vectors, phrases).tolist(), strict=True)
+        ]
+    return tuple(
+        choose_hints([comment for number in row[row >= 0] for comment in pools[number]], settings)
+        for row in found.numbers
+    )
 
 
 def _pair(corpus: Corpus, found: Found, train: Array, first_row: int) -> Pairs:

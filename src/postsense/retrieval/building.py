@@ -164,8 +164,9 @@ def encode_selection(
     if not features.bad:
         return selection, features
     table = selection.table
+    ids, sources, rows = (table[name].to_pylist() for name in ("id", "source", "row"))
     broken = [
-        BadPost(*(table[name][post].as_py() for name in ("id", "source", "row")), str(error))
+        BadPost(ids[post], sources[post], rows[post], str(error))
         for post, error in sorted(features.bad.items())
     ]
     kept = np.setdiff1d(np.arange(len(table)), list(features.bad))

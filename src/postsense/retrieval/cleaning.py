@@ -5,23 +5,24 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from postsense.data.duplicates import clean_text
-
 USER, LINK, EMAIL, PHONE = "@USER", "HTTPURL", "EMAIL", "PHONE"
 NO_COMMENTS: Final = frozenset({"[deleted]", "[removed]"})  # what forums leave of a deleted one
 
-_SITES: Final = r"[\w-]+(?:\.[\w-]+)*\.(?:com|org|net|co|ly|gov|edu|io|me|tv|info|uk|de|be|gl)"
-_URL: Final = re.compile(
-    rf"\bhttps?:[^\s<>\"')\]}}]*|\bwww\.[^\s<>\"')\]}}]+|\b{_SITES}/[^\s<>\"')\]}}]*"
-    r"|\bht{1,2}p?s?:?/{0,2}[\w./]*(?:…|\.\.\.)(?=\s*$)|\bhttps?(?=\s*$)|<url>|\bHTTPURL\b",
+_IN_URL: Final = r"[^\s<>\"')\]}]"
+_URL: Final = re.compile(rf"[hH][tT][tT][pP][sS]?:{_IN_URL}*|[wW][wW][wW]\.{_IN_URL}+")
+_SITE: Final = re.compile(
+    r"\b[\w-]+(?:\.[\w-]+)*\.(?:com|org|net|co|ly|gov|edu|io|me|tv|info|uk|de|be|gl)/"
+    rf"{_IN_URL}*",
     re.IGNORECASE,
 )
-_HAS_URL: Final = re.compile(r"ht|www|/|<url>|\.\.\.$|…", re.IGNORECASE)
+_CUT_URL: Final = re.compile(r"\b(?:ht{1,2}p?s?:?/{0,2}[\w./]*(?:…|\.\.\.)|https?)\s*$")
 _MAIL: Final = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
-_MENTION: Final = re.compile(r"(?<![\w/])[@＠]\w+(?:\.\w+)*|<user>|(?<![\w/])/?u/[\w-]{3,20}\b")
-_HAS_MENTION: Final = re.compile(r"[@＠]|<user>|u/")
+_HAS_MAIL: Final = re.compile(r"\w@\w")
+_MENTION: Final = re.compile(r"(?<![\w/])[@＠]\w+(?:\.\w+)*")
+_REDDITOR: Final = re.compile(r"(?<![\w/])/?u/[\w-]{3,20}\b")
+_PLACEHOLDERS: Final = {"<user>": USER, "<url>": LINK}  # of data sets that were anonymised before
 _NUMBER: Final = re.compile(
-    r"(?<![\w+#$£€.,:/-])(?:"
+    r"(?<![\w+#$£€.,/-])(?<!\d:)(?:"
     r"\+\d{1,3}(?:[\s.-]?\(?\d{1,4}\)?){2,5}\d"  # +44 20 7946 0958
     r"|(?:1[\s.-]?)?(?:\([2-9]\d\d\)\s?|[2-9]\d\d[\s.-])\d{3}[\s.-]\d{4}"  # (212) 555-0123
     r"|1[.-][2-9]\d\d[.-](?:[A-Z]{7}|\d{7})"  # 1-800-FLOWERS
@@ -57,9 +58,13 @@ _UNREADABLE: Final = re.compile(
     "[#@^*~|<>=\\[\\]{}\u00a6-\u00a9\u00ab-\u00b1\u00b4-\u00b8\u2000-\u209f\u20d0-\u2bff"
     "\ue000-\uf8ff\ufe00-\ufe0f\ufff0-\uffff\U0001f000-\U000fffff]+"
 )
+_FACE: Final = re.compile(r"=(?=[()DPpOo](?:\s|$))")  # =) is read as :)
+_HEART: Final = re.compile(r"</?3+\b")
+_NOT_WORD: Final = re.compile(r"[\W_]+")
+_CUT: Final = ("…", "...", "http", "https")
 _REPEATED: Final = re.compile(r"(\D)\1{3,}")
 _EMPTY_BRACKETS: Final = re.compile(r"\(\s*\)|\"\s*\"")
-_LONE_SPACE: Final = re.compile(r"\s+(?=[,.!?;:](?:\s|$))")
+_LONE_SPACE: Final = re.compile(r"\s+(?=[,.!?;:]+(?:\s|$))")
 _EDGES: Final = re.compile(r"^[\s:;,.\-/&+%)]+(?=\s|\w|\"|')|[\s:;,\-/&+(]+$")
 _LETTER: Final = re.compile(r"[^\W_]")
 
@@ -70,16 +75,7 @@ def anonymize(text: str) -> str:
     Source: Zhang et al. 2022 (CAST), section 3: mentions become @USER and links HTTPURL.
     Deviation: e-mail addresses become EMAIL and telephone numbers PHONE. Twice is as good as once.
     """
-    text = _decode(text)
-    if "@" in text:
-        text = _MAIL.sub(EMAIL, text)
-    if _HAS_URL.search(text):
-        text = _URL.sub(LINK, text)
-    if _HAS_MENTION.search(text):
-        text = _MENTION.sub(USER, text)
-    if _HAS_NUMBER.search(text):
-        text = _NUMBER.sub(PHONE, text)
-    return " ".join(text.split())
+    return " ".join(_hide_names(_decode(text)).split())
 
 
 def clean_comment(text: str) -> str:
@@ -93,9 +89,17 @@ def clean_comment(text: str) -> str:
     text = _decode(text).strip()
     if text in NO_COMMENTS:
         return ""
-    text = _MARKDOWN_LINK.sub(r"\1", text)
-    text = _ADDRESSED.sub(" ", anonymize(_FORWARDED.sub(" ", text)))
-    text = _HASHTAG.sub(_spell_out, text.translate(_TYPOGRAPHY))
+    if "](" in text:
+        text = _MARKDOWN_LINK.sub(r"\1", text)
+    if "@" in text or "＠" in text:
+        text = _FORWARDED.sub(" ", text)
+    text = _ADDRESSED.sub(" ", _hide_names(text)).translate(_TYPOGRAPHY)
+    if "#" in text or "＃" in text:
+        text = _HASHTAG.sub(_spell_out, text)
+    if "=" in text:
+        text = _FACE.sub(":", text)
+    if "<" in text:
+        text = _HEART.sub(" ", text)
     text = _UNREADABLE.sub(" ", text)
     text = _REPEATED.sub(r"\1\1\1", text)
     text = _LONE_SPACE.sub("", _EMPTY_BRACKETS.sub(" ", text))
@@ -125,14 +129,39 @@ def clean_comments(comments: Iterable[str], post_words: str) -> tuple[list[str],
 
 
 def comment_words(comment: str) -> str:
-    """What two comments must share to say the same: their letters and digits."""
-    return clean_text(comment) or comment
+    """What two cleaned comments must share to say the same; for most of them their clean_text."""
+    return _NOT_WORD.sub(" ", comment.casefold().replace("'", "")).strip()
 
 
 def _decode(text: str) -> str:
-    if "&" in text:
-        text = html.unescape(html.unescape(text))  # often encoded twice: &amp;lt;
-    return _INVISIBLE.sub(" ", text)
+    while "&" in text and (decoded := html.unescape(text)) != text:
+        text = decoded  # often encoded twice: &amp;lt;
+    text = text.replace('\\"', '"').replace("\\n", " ")  # quotes and breaks of a string in a string
+    return text if text.isascii() and text.isprintable() else _INVISIBLE.sub(" ", text)
+
+
+def _hide_names(text: str) -> str:
+    if "@" in text or "＠" in text:
+        if _HAS_MAIL.search(text):
+            text = _MAIL.sub(EMAIL, text)
+        text = _MENTION.sub(USER, text)
+    text = _without_links(text)
+    if "u/" in text:
+        text = _REDDITOR.sub(USER, text)
+    if "<u" in text:
+        for placeholder, name in _PLACEHOLDERS.items():
+            text = text.replace(placeholder, name)
+    if _HAS_NUMBER.search(text):
+        text = _NUMBER.sub(PHONE, text)
+    return text
+
+
+def _without_links(text: str) -> str:
+    if ":" in text or "." in text:
+        text = _URL.sub(LINK, text)
+    if "/" in text:
+        text = _SITE.sub(LINK, text)
+    return _CUT_URL.sub(LINK, text) if text.rstrip().endswith(_CUT) else text
 
 
 def _spell_out(hashtag: re.Match[str]) -> str:

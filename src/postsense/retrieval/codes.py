@@ -2,7 +2,7 @@
 
 Source: ours. Picture and words are projected apart, so that both keep their variance whatever
 alpha is, then coded by 4-bit product quantization, whose tables fit registers (André, Kermarrec,
-Le Scouarnec 2015, Cache locality is not enough, sec. 4; Faiss calls it fast scan).
+Le Scouarnec 2015, Cache locality is not enough; Faiss calls it fast scan).
 """
 
 from collections.abc import Iterator
@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from postsense.progress import Progress
 from postsense.retrieval.index_files import load_faiss
 from postsense.retrieval.ranking import Array, Queries, VectorSource
+from postsense.retrieval.sampling import draw_vectors
 
 IMAGE_PARTS, TEXT_PARTS = 64, 48  # codes of 4 bits a modality
 PART_DIMS = 4  # dimensions a code stands for
@@ -23,19 +24,20 @@ FEWEST_POSTS = 1_000  # with fewer, codes are not worth learning
 BLOCK = 4096  # posts a matrix product; a constant, since its rounding depends on the shape
 
 
-def build_codes(source: VectorSource, numbers: Array, seed: int, progress: Progress) -> Any:
-    """A Faiss index of all posts in numbers: projection, then codes, found by post number.
+def build_codes(source: VectorSource, seed: int, progress: Progress) -> Any:
+    """A Faiss index of all posts of the source: projection, then codes, found by post number.
 
     The same source and seed give the same codes, whatever the number of threads.
     """
     faiss = load_faiss()
     threads = faiss.omp_get_max_threads()
     with threadpool_limits(1):  # also sets what Faiss uses
-        index, projection = _train(source, numbers, seed)
+        index, projection = _train(source, seed)
         faiss.omp_set_num_threads(threads)
-        for done, of_block, projected in _projected(source, numbers, projection, threads):
-            index.index.add_with_ids(projected, of_block)
-            progress("compress vectors", done, len(numbers))
+        for numbers, projected in _projected(source, projection, threads):
+            index.index.add_with_ids(projected, numbers)
+            progress("compress vectors", index.index.ntotal, len(source.numbers))
+        index.ntotal = index.index.ntotal
     return index
 
 
@@ -57,20 +59,21 @@ def project_queries(queries: Queries, projection: Array) -> Array:
     return projected
 
 
-def _train(source: VectorSource, numbers: Array, seed: int) -> tuple[Any, Array]:
-    faiss = load_faiss()
-    generator = np.random.default_rng(seed)
-    drawn = generator.choice(len(numbers), min(len(numbers), TRAINING_POSTS), replace=False)
-    image, text = source.vectors(numbers[np.sort(drawn)])
-    projection = _join(
-        _principal_axes(image, IMAGE_PARTS, generator), _principal_axes(text, TEXT_PARTS, generator)
-    )
+def _train(source: VectorSource, seed: int) -> tuple[Any, Array]:
+    """An empty index and its projection, both learned from posts drawn for each modality."""
+    faiss, generator = load_faiss(), np.random.default_rng(seed)
+    image = draw_vectors(source, "image", TRAINING_POSTS, seed)
+    text = draw_vectors(source, "text", TRAINING_POSTS, seed)
+    image_axes = _principal_axes(image, IMAGE_PARTS, generator)
+    text_axes = _principal_axes(text, TEXT_PARTS, generator)
+    projection = _join(image_axes, text_axes)
     dims = projection.shape[1]
     codes = faiss.IndexPQFastScan(dims, dims // PART_DIMS, 4, faiss.METRIC_INNER_PRODUCT)
-    codes.pq.cp.seed = int(generator.integers(2**31))
-    codes.train(np.concatenate([_project(*pair, projection) for pair in _blocks(image, text)]))
+    codes.pq.cp.seed = seed + 1
+    rows = max(len(image), len(text))
+    codes.train(np.hstack([_trained(image, image_axes, rows), _trained(text, text_axes, rows)]))
     transform = faiss.LinearTransform(*projection.shape, False)
-    faiss.copy_array_to_vector(np.ascontiguousarray(projection.T).ravel(), transform.A)
+    faiss.copy_array_to_vector(projection.T.ravel(), transform.A)
     transform.is_trained = True
     return faiss.IndexPreTransform(transform, faiss.IndexIDMap(codes)), projection
 
@@ -81,14 +84,12 @@ def _principal_axes(vectors: Array, parts: int, generator: np.random.Generator) 
     d is parts * PART_DIMS, less where the vectors are narrow, and 0 if no post has the modality.
     """
     width = vectors.shape[1]
-    if not vectors.any():
-        return np.zeros((width, 0), dtype=np.float32)
+    dims = PART_DIMS * min(parts, -(-width // PART_DIMS)) if len(vectors) else 0
     energy = np.zeros((width, width))
     for start in range(0, len(vectors), BLOCK):
         block = vectors[start : start + BLOCK].astype(np.float32)
         energy += block.T @ block
     axes = np.linalg.eigh(energy).eigenvectors[:, ::-1]  # (D, D), largest first
-    dims = PART_DIMS * min(parts, -(-width // PART_DIMS))
     turn = np.linalg.qr(generator.standard_normal((dims, dims))).Q
     kept = min(width, dims)
     return np.asarray(axes[:, :kept] @ turn[:kept], dtype=np.float32)
@@ -102,26 +103,26 @@ def _join(image: Array, text: Array) -> Array:
     return joined
 
 
-def _project(image: Array, text: Array, projection: Array) -> Array:
-    return np.concatenate([image, text], axis=1).astype(np.float32) @ projection
-
-
-def _blocks(image: Array, text: Array) -> Iterator[tuple[Array, Array]]:
-    for start in range(0, len(image), BLOCK):
-        yield image[start : start + BLOCK], text[start : start + BLOCK]
+def _trained(vectors: Array, axes: Array, rows: int) -> Array:
+    """(rows, d) float32: the vectors along the axes, repeated to that number of rows."""
+    if not axes.shape[1]:
+        return np.zeros((rows, 0), dtype=np.float32)
+    blocks = [vectors[start : start + BLOCK] for start in range(0, len(vectors), BLOCK)]
+    projected = np.concatenate([block.astype(np.float32) @ axes for block in blocks])
+    return np.resize(projected, (rows, axes.shape[1]))
 
 
 def _projected(
-    source: VectorSource, numbers: Array, projection: Array, threads: int
-) -> Iterator[tuple[int, Array, Array]]:
-    """Posts done, numbers and projected vectors, a few blocks at a time and in order."""
+    source: VectorSource, projection: Array, threads: int
+) -> Iterator[tuple[Array, Array]]:
+    """Numbers and projected vectors of all posts, in order, a block for each thread at a time."""
 
-    def read(start: int) -> tuple[Array, Array]:
-        of_block = numbers[start : start + BLOCK]
-        return of_block, _project(*source.vectors(of_block), projection)
+    def project(start: int) -> tuple[Array, Array]:
+        numbers = source.numbers[start : start + BLOCK]
+        vectors = np.concatenate(source.vectors(numbers), axis=1)
+        return numbers, vectors.astype(np.float32) @ projection
 
-    starts = range(0, len(numbers), BLOCK)
+    starts = range(0, len(source.numbers), BLOCK)
     with ThreadPoolExecutor(threads) as workers:
         for first in range(0, len(starts), threads):
-            for of_block, projected in workers.map(read, starts[first : first + threads]):
-                yield int(np.searchsorted(numbers, of_block[-1])) + 1, of_block, projected
+            yield from workers.map(project, starts[first : first + threads])

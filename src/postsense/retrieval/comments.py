@@ -9,7 +9,18 @@ import numpy as np
 from postsense.config import CommentSettings
 
 Array = np.ndarray[Any, Any]
-NEAREST = 10  # background comments that a comment is held against
+GENERIC_PHRASES = (
+    *("thank you", "thank you so much", "thanks for sharing this", "you are welcome"),
+    *("so true", "exactly this", "I agree with you", "you are so right", "well said"),
+    *("good point", "same here", "me too", "love this", "I love it so much", "great picture"),
+    *("nice photo", "beautiful picture", "so cute", "awesome", "wow amazing", "oh my god"),
+    *("I can't believe it", "no way", "lol that is so funny", "hahaha", "this is hilarious"),
+    *("I can't stop laughing", "good morning", "good night", "have a nice day", "happy birthday"),
+    *("congratulations", "good luck", "see you soon", "miss you", "love you", "yes please"),
+    *("I don't know", "what is this", "who is this", "where is this", "shut up"),
+    *("what are you talking about", "follow me back", "check your messages", "retweet this"),
+    *("please share", "click the link"),
+)
 
 
 @dataclass(frozen=True)
@@ -26,11 +37,12 @@ class Hint:
 
 @dataclass(frozen=True)
 class PooledComment:
-    """A comment under a similar post, before the choice. vector: (D,) unit."""
+    """A comment under a similar post, before the choice. vector: (D,) unit; genericness: cosine."""
 
     text: str
     post: str
     vector: Array
+    genericness: float
 
 
 def consensus_scores(vectors: Array) -> Array:
@@ -48,44 +60,37 @@ def consensus_scores(vectors: Array) -> Array:
     return scores
 
 
-def genericness(vectors: Array, background: Array) -> Array:
-    """How much each comment is like comments under posts that have nothing to do with it.
+def genericness(vectors: Array, phrases: Array) -> Array:
+    """How much each comment is one of those that readers write under anything.
 
-    Source: ours; the paper's error analysis blames comments such as "thank you", which readers
-    write under anything and which agree with each other, so that consensus prefers them.
-        g_i = mean of the NEAREST highest cos(p_i, b), b in background
+    Source: ours; the paper's error analysis blames comments such as "thank you", which agree with
+    each other, so that consensus prefers them.
+        g_i = max_b cos(p_i, b), b one of GENERIC_PHRASES
+    Measuring against random comments of the corpus instead finds its commonest topic, not phrases
+    without one: under posts of which two thirds are about a storm, what names the storm.
 
     Args:
-        vectors: (P, D) float, unit length. background: (S, D) float, unit length, of a random
-            sample of posts, one comment each.
-    Returns: (P,) float in [-1, 1]; higher is more generic; -1 without a background.
+        vectors: (P, D) float, unit length. phrases: (G, D) float, unit length.
+    Returns: (P,) float in [-1, 1]; higher is more generic.
     """
-    nearest = min(NEAREST, len(background))
-    if not nearest:
-        return np.full(len(vectors), -1.0, dtype=np.float32)
-    cosines = vectors @ background.T
-    top: Array = np.partition(cosines, -nearest, axis=1)[:, -nearest:].mean(axis=1)
-    return top
+    highest: Array = (vectors @ phrases.T).max(axis=1)
+    return highest
 
 
-def choose_hints(
-    pool: Sequence[PooledComment], background: Array, settings: CommentSettings
-) -> tuple[Hint, ...]:
+def choose_hints(pool: Sequence[PooledComment], settings: CommentSettings) -> tuple[Hint, ...]:
     """The settings.count comments of highest consensus that are neither short nor generic.
 
     Equal texts count once, under the first post that has them. Ties go to the earlier comment.
     """
-    first = {comment.text: comment for comment in reversed(pool)}
-    unique = [comment for comment in pool if first[comment.text] is comment]
-    long = [comment for comment in unique if len(comment.text.split()) >= settings.min_words]
-    if not long:
+    unique = list({comment.text: comment for comment in reversed(pool)}.values())[::-1]
+    fit = [comment for comment in unique if _tells_something(comment, settings)]
+    if not fit:
         return ()
-    vectors = np.stack([comment.vector for comment in long])
-    if settings.max_generic < 1.0:
-        specific = np.flatnonzero(genericness(vectors, background) <= settings.max_generic)
-        long, vectors = [long[place] for place in specific], vectors[specific]
-    if not long:
-        return ()
-    scores = consensus_scores(vectors)
+    scores = consensus_scores(np.stack([comment.vector for comment in fit]))
     order = np.argsort(-scores, kind="stable")[: settings.count]
-    return tuple(Hint(long[i].text, long[i].post, float(scores[i])) for i in order)
+    return tuple(Hint(fit[i].text, fit[i].post, float(scores[i])) for i in order)
+
+
+def _tells_something(comment: PooledComment, settings: CommentSettings) -> bool:
+    long = len(comment.text.split()) >= settings.min_words
+    return long and comment.genericness <= settings.max_generic

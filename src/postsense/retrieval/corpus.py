@@ -153,7 +153,8 @@ class Corpus:
     def _strange(self, numbers: Array) -> Array:
         places = np.searchsorted(self.numbers, numbers)
         places = np.minimum(places, len(self.numbers) - 1)
-        return np.asarray(numbers)[self.numbers[places] != numbers]
+        strange: Array = np.asarray(numbers)[self.numbers[places] != numbers]
+        return strange
 
     def _check(self) -> None:
         """Refuse a corpus whose parts do not belong together."""

@@ -12,7 +12,7 @@ from postsense.data.images import read_picture
 from postsense.errors import CorpusError, PictureError
 from postsense.retrieval.cleaning import anonymize, clean_comments
 from postsense.retrieval.deduplication import picture_hash, picture_key
-from postsense.retrieval.language import ANY, language_probabilities, missing_extra
+from postsense.retrieval.language import ANY, language_probabilities, missing_extra, plain_words
 
 NO_CONTENT, NO_PICTURE, LANGUAGE = "neither text nor picture", "no picture", "language"
 NO_WORDS, NO_COMMENTS = "no words", "no comments"
@@ -130,10 +130,9 @@ def _reasons(
     texts: Sequence[str | None], images: Sequence[str | None], settings: CorpusSettings
 ) -> list[str | None]:
     """Why each post is dropped for its own sake, None for those that stay."""
-    if settings.language == ANY:
-        likely: list[float | None] = [1.0] * len(texts)
-    else:
-        likely = language_probabilities([text or "" for text in texts], settings.language)
+    likely: Sequence[float | None] = [1.0] * len(texts)
+    if settings.language != ANY:
+        likely = language_probabilities([plain_words(t or "") for t in texts], settings.language)
     reasons: list[str | None] = []
     for text, image, probability in zip(texts, images, likely, strict=True):
         if text is None and image is None:
@@ -153,15 +152,15 @@ def _readable(comments: Sequence[list[str]], settings: CorpusSettings) -> list[l
     """The comments without those of some words that are hardly in the language."""
     if settings.language == ANY:
         return list(comments)
-    flat = [comment for kept in comments for comment in kept]
-    likely = iter(language_probabilities(flat, settings.language))
-    return [
-        [comment for comment in kept if not _is_foreign(comment, next(likely))] for kept in comments
-    ]
+    flat = [comment for kept in comments for comment in kept if _is_long(comment)]
+    likely = dict(zip(flat, language_probabilities(flat, settings.language), strict=True))
+    foreign = {text for text, share in likely.items() if share is not None and share < FOREIGN}
+    return [[comment for comment in kept if comment not in foreign] for kept in comments]
 
 
-def _is_foreign(comment: str, probability: float | None) -> bool:
-    return probability is not None and probability < FOREIGN and comment.count(" ") + 1 >= MIN_WORDS
+def _is_long(comment: str) -> bool:
+    """Whether there are enough words to tell the language."""
+    return comment.count(" ") + 1 >= MIN_WORDS
 
 
 def _in_order(nested: Sequence[str] | None, joined: Sequence[dict[str, Any]] | None) -> list[str]:

@@ -152,7 +152,8 @@ def _similar_pictures(
     pairs = similar_hashes(looks[:, 0].copy(), MAX_BITS)
     down = looks[:, 1]
     different = np.bitwise_count(down[pairs[:, 0]] ^ down[pairs[:, 1]])
-    return numbers[pairs[different <= MAX_BITS_DOWN]]
+    similar: Array = numbers[pairs[different <= MAX_BITS_DOWN]]
+    return similar
 
 
 def _key(data: bytes) -> bytes:

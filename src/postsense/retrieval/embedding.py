@@ -116,8 +116,8 @@ def _as_posts(texts: pa.ChunkedArray, images: pa.ChunkedArray) -> Posts:
     return Posts(pa.Table.from_arrays(columns, schema=SCHEMA), "corpus")
 
 
-def _renamed(progress: Progress, step: str) -> Progress:
-    def tell(_: str, done: int, total: int) -> None:
-        progress(step, done, total)
+def _renamed(progress: Progress, name: str) -> Progress:
+    def tell(step: str, done: int, total: int) -> None:
+        progress(name, done, total)
 
     return tell

@@ -103,7 +103,7 @@ def open_index(folder: Path, source: VectorSource, *, identity: str) -> Index:
     Raises: CorpusError: there is none, it is damaged, or it belongs to another corpus.
     """
     description = read_description(folder / "index.json")
-    if description["identity"] != identity:
+    if description.get("identity") != identity:
         found = f"that of '{description['identity']}'"
         raise CorpusError(
             folder / "index.json", f"the index of corpus '{identity}'", found, REBUILD
@@ -124,7 +124,7 @@ def _build_compressed(
     start: float,
 ) -> IndexReport:
     numbers = source.numbers
-    codes = build_codes(source, numbers, seed, progress)
+    codes = build_codes(source, seed, progress)
     index = CompressedIndex(source, codes, depth=0, highest=int(numbers[-1]))
     recall = tune(index, make_recall_test(source, seed), min_recall)
     sha256 = write_codes(codes, folder / "index.faiss")

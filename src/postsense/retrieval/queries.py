@@ -71,6 +71,15 @@ def embed_queries(posts: Posts, corpus: Corpus, progress: Progress = silent) -> 
     )
 
 
+def embed_words(texts: Sequence[str], corpus: Corpus) -> Array:
+    """Unit vectors (n, Dt) of texts as the corpus has its comments: not centred."""
+    encoders = open_encoders(corpus.manifest.settings.encoders)
+    column = encode_texts(
+        posts_of_texts(texts, "words"), encoders.text, with_tokens=False, threads=encoders.threads
+    )
+    return unit_vectors(column.store.pooled(column.rows), column.rows >= 0)
+
+
 def _unit(column: FeatureColumn, center: Array) -> Array:
     return unit_vectors(column.store.pooled(column.rows), column.rows >= 0, center)
 

@@ -72,7 +72,7 @@ def other_scores(hits: Hits, own: Array) -> Array:
     """The scores (Q, k - 1) of k hits but the query's own post, or the last if it is not there."""
     is_own = hits.numbers == own[:, None]
     is_own[~is_own.any(axis=1), -1] = True
-    return hits.scores[~is_own].reshape(len(own), -1)
+    return np.asarray(hits.scores[~is_own].reshape(len(own), -1))
 
 
 def shares_found(found: Array, exact: Array) -> Array:
@@ -85,7 +85,7 @@ def shares_found(found: Array, exact: Array) -> Array:
     last = np.where(there, exact, np.inf).min(axis=1)
     as_good = np.minimum((found >= last[:, None]).sum(axis=1), there.sum(axis=1))
     shares = as_good / np.maximum(there.sum(axis=1), 1)
-    return np.where(there.any(axis=1), shares, 1.0)
+    return np.asarray(np.where(there.any(axis=1), shares, 1.0))
 
 
 def wilson_interval(share: float, count: int) -> tuple[float, float]:

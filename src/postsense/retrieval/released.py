@@ -30,6 +30,7 @@ from postsense.retrieval.index_files import (
     write_description,
 )
 from postsense.retrieval.ranking import Array, Hits, VectorSource, check_queries
+from postsense.retrieval.sampling import Modality, draw_vectors, present_vectors
 
 POSTS_PER_CELL = 103
 CODE_BYTES = 8
@@ -39,7 +40,7 @@ PROBED_PER_NEAREST = 2  # posts in the probed cells for each of the R
 TRAINING_PER_CELL = 32  # posts drawn to learn the cells
 CENTROIDS = 256  # of each of the eight parts of a code
 QUERY_BLOCK = 16  # queries whose two lists are in memory at a time
-BLOCK = 16_384  # posts whose vectors are in memory at a time while adding
+MODALITIES: tuple[Modality, Modality] = ("image", "text")
 
 
 @dataclass(frozen=True)
@@ -91,16 +92,16 @@ def build_released(
     source: VectorSource,
     *,
     seed: int = 0,
-    training_per_cell: int = TRAINING_PER_CELL,
+    posts_per_cell: int = POSTS_PER_CELL,
     progress: Progress = silent,
 ) -> ReleasedIndex:
     """Train and fill the two indexes of all posts of the source.
 
-    training_per_cell: posts drawn for each cell to learn them; the published code takes all.
+    posts_per_cell: posts for each coarse cell; learning cells takes the square of their number.
     Raises: CorpusError: Faiss is missing.
     """
     image, text = (
-        _build(source, modality, seed, training_per_cell, progress) for modality in (0, 1)
+        _build(source, modality, seed, posts_per_cell, progress) for modality in MODALITIES
     )
     return ReleasedIndex(source, image, text, _list_length(len(source.numbers)))
 
@@ -135,7 +136,7 @@ def _read(corpus: Corpus, folder: Path, made_from: dict[str, str]) -> ReleasedIn
     sha256 = description["sha256"]
     image, text = (
         read_codes(folder / f"{name}.faiss", sha256[name]) if name in sha256 else None
-        for name in ("image", "text")
+        for name in MODALITIES
     )
     return ReleasedIndex(corpus, image, text, _list_length(len(corpus)))
 
@@ -146,37 +147,26 @@ def _list_length(count: int) -> int:
 
 
 def _build(
-    source: VectorSource, modality: int, seed: int, training_per_cell: int, progress: Progress
+    source: VectorSource, modality: Modality, seed: int, posts_per_cell: int, progress: Progress
 ) -> Any:
-    """The index of one modality, 0 picture or 1 text; None if no post has it."""
-    faiss = load_faiss()
-    count = len(source.numbers)
-    cells = max(1, count // POSTS_PER_CELL)
-    generator = np.random.default_rng(seed)
-    drawn = generator.choice(
-        count, min(count, CENTROIDS + cells * training_per_cell), replace=False
-    )
-    training = _present(source, source.numbers[np.sort(drawn)], modality)[1]
+    """The index of one modality; None if no post has it."""
+    faiss, count = load_faiss(), len(source.numbers)
+    cells = max(1, count // posts_per_cell)
+    training = draw_vectors(source, modality, CENTROIDS + cells * TRAINING_PER_CELL, seed)
     if not len(training):
         return None
+    training = _padded(np.resize(training, (max(len(training), CENTROIDS), training.shape[1])))
+    cells = min(cells, len(training))
     width = training.shape[1]
     index = faiss.IndexIVFPQ(faiss.IndexFlatL2(width), width, cells, CODE_BYTES, 8)
-    index.cp.seed = index.pq.cp.seed = int(generator.integers(2**31))
+    index.cp.seed = index.pq.cp.seed = seed + 1
     index.cp.min_points_per_centroid = index.pq.cp.min_points_per_centroid = 1
-    index.train(np.resize(training, (max(len(training), CENTROIDS, cells), width)))
-    for start in range(0, count, BLOCK):
-        numbers, vectors = _present(source, source.numbers[start : start + BLOCK], modality)
-        index.add_with_ids(vectors, numbers)
-        progress(f"index {('pictures', 'texts')[modality]}", start + BLOCK, count)
+    index.train(training)
+    for numbers, vectors in present_vectors(source, modality):
+        index.add_with_ids(_padded(vectors), numbers)
+        progress(f"index {modality}", index.ntotal, count)
     index.nprobe = min(cells, -(-PROBED_PER_NEAREST * _list_length(count) * cells // count))
     return index
-
-
-def _present(source: VectorSource, numbers: Array, modality: int) -> tuple[Array, Array]:
-    """The posts that have the modality, and their vectors as `_padded`."""
-    vectors = source.vectors(numbers)[modality]
-    there = vectors.any(axis=1)
-    return numbers[there], _padded(vectors[there])
 
 
 def _padded(vectors: Array) -> Array:
@@ -191,11 +181,17 @@ def _nearest(index: Any, vectors: Array, count: int) -> list[_List]:
     if index is None:
         return [nobody] * len(vectors)
     distances, numbers = index.search(_padded(vectors), count)
-    kept = 100 * (distances / 100).astype(np.float16).astype(np.float32)
     return [
-        _List(own[own >= 0], near[own >= 0]) if asked else nobody
-        for own, near, asked in zip(numbers, kept, np.any(vectors, axis=1), strict=True)
+        _kept(own, near) if asked else nobody
+        for own, near, asked in zip(numbers, distances, np.any(vectors, axis=1), strict=True)
     ]
+
+
+def _kept(numbers: Array, distances: Array) -> _List:
+    """A list without padding, its distances rounded as the published files of them are."""
+    there = numbers >= 0
+    rounded = (distances[there] / 100).astype(np.float16).astype(np.float32)
+    return _List(numbers[there], 100 * rounded)
 
 
 def _joined(image: _List, text: _List, alpha: float) -> _List:

@@ -14,13 +14,14 @@ from postsense.config import RetrievalSettings
 from postsense.errors import CorpusError
 from postsense.progress import Progress, silent
 from postsense.retrieval.corpus import Corpus, open_corpus
-from postsense.retrieval.index import Index, open_index
+from postsense.retrieval.exact import ExactIndex
+from postsense.retrieval.index import Index
+from postsense.retrieval.indexing import index_of
 from postsense.retrieval.queries import Queries
 from postsense.retrieval.released import open_released_index
 from postsense.retrieval.weights import estimate_alpha
 
 Array = np.ndarray[Any, Any]
-INDEX = "index"  # the index's folder in that of its corpus
 SAME_IMAGE = 0.99  # cosine from which two pictures count as one, however they were saved
 SAME_TEXT = 0.98
 BALANCE_QUERIES = 2_000
@@ -62,7 +63,8 @@ class Searcher:
         sample = both[:: max(1, -(-len(both) // BALANCE_QUERIES))]
         if not len(sample):
             return self
-        alpha = estimate_alpha(self.index, queries.image[sample], queries.text[sample])
+        index = ExactIndex(self.corpus) if self.index.kind == "released" else self.index
+        alpha = estimate_alpha(index, queries.image[sample], queries.text[sample])
         return replace(self, alpha=alpha)
 
     def without(self, numbers: Array) -> "Searcher":
@@ -181,7 +183,7 @@ def open_searcher(folder: Path, settings: RetrievalSettings) -> Searcher:
     if settings.fidelity == "released":
         index: Index = open_released_index(corpus)
     else:
-        index = open_index(folder / INDEX, corpus, identity=corpus.manifest.id)
+        index = index_of(corpus)
     alpha = 0.5 if settings.alpha is None else settings.alpha
     return Searcher(corpus, index, alpha, settings.per_picture, np.zeros(0, dtype=np.int64))
 
