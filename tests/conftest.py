@@ -210,6 +210,21 @@ def trained_run(tmp_path_factory: pytest.TempPathFactory, posts_file: Path) -> P
     return folder
 
 
+@pytest.fixture(scope="session")
+def synthetic_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A corpus of 150 synthetic posts with comments, indexed. Not to be changed."""
+    from postsense.config import CorpusSettings
+    from postsense.data.synthetic import write_synthetic_posts
+    from postsense.retrieval.building import build_corpus
+    from postsense.retrieval.indexing import index_corpus
+
+    folder = tmp_path_factory.mktemp("synthetic")
+    table = write_synthetic_posts(folder / "posts", posts=150, seed=7)
+    build_corpus([table], folder / "corpus", CorpusSettings(require_comments=False))
+    index_corpus(folder / "corpus")
+    return folder / "corpus"
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What one call of the command line left behind."""

@@ -35,6 +35,7 @@ FLOW = [
     "tables",
     "runs",
     "results",
+    "ablation",
     "estimator",
     "terminal",
     "corpus_cli",

@@ -74,7 +74,9 @@ def test_the_same_seed_builds_the_same_model() -> None:
     assert not torch.equal(first["fusion.project.weight"], other["fusion.project.weight"])
 
 
-@pytest.mark.parametrize("name", [n for n in preset_names() if not load_config(n).encoders.text.trainable])
+@pytest.mark.parametrize(
+    "name", [n for n in preset_names() if not load_config(n).encoders.text.trainable]
+)
 def test_every_preset_of_frozen_encoders_has_nothing_of_them_in_the_model(name: str) -> None:
     model = build(load_config(name))
 

@@ -7,7 +7,12 @@ import pytest
 from pydantic import ValidationError
 
 from postsense.config import Config
-from postsense.config_loading import load_config, parse_config, preset_names
+from postsense.config_loading import (
+    load_config,
+    load_corpus_settings,
+    parse_config,
+    preset_names,
+)
 from postsense.errors import ConfigError
 
 
@@ -115,11 +120,17 @@ def test_all_problems_are_told_in_one_line() -> None:
 def test_every_preset_loads_and_changes_what_it_says(name: str) -> None:
     config = load_config(name)
 
-    if name == "fine-tune-text":
-        assert config.encoders.text.trainable
-        assert not config.encoders.image.trainable
-    else:
-        assert config.fusion.name == name.replace("-", "_")
+    fusions = {
+        "fine-tune-text": "concat",
+        "cast": "concat",
+        "cast-mvsa": "co_memory",
+        "cast-itr": "concat",
+        "cast-msd": "hierarchical",
+        "cast-mhp": "bitransformer",
+    }
+    assert config.fusion.name == fusions.get(name, name.replace("-", "_"))
+    assert config.encoders.text.trainable is (name == "fine-tune-text" or "cast-" in name)
+    assert config.method == ("self_training" if name.startswith("cast") else "supervised")
 
 
 def test_an_unknown_preset_is_refused_with_the_nearest_one() -> None:
@@ -150,3 +161,22 @@ def test_settings_survive_being_written_and_read() -> None:
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         Config().seed = 3
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["fusion.name=bitransformer"], "needs encoders.text.trainable=true"),
+        (["fusion.name=image_only", "retrieval.corpus=c"], "comments are words"),
+    ],
+)
+def test_settings_that_do_not_fit_together_are_refused(overrides: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        load_config(overrides=overrides)
+
+
+def test_corpus_settings_come_from_overrides_too() -> None:
+    settings = load_corpus_settings(overrides=["columns.text=tweet"], values={"language": "de"})
+    assert (settings.columns.text, settings.language) == ("tweet", "de")
+    with pytest.raises(ConfigError, match=r"unknown 'langage' \(Did you mean 'language'\?\)"):
+        load_corpus_settings(overrides=["langage=de"])

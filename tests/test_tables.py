@@ -1,5 +1,6 @@
 """Predictions on disk: three formats that hold the same, written whole or not at all."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -63,7 +64,7 @@ def test_a_table_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> No
 
 
 def test_lists_are_written_to_csv_as_json(tmp_path: Path) -> None:
-    hints = [[{"comment": "ugh, \"rain\"", "weight": 0.5}], None]
+    hints = [[{"comment": 'ugh, "rain"', "weight": 0.5}], None]
     write_table(pa.table({"id": ["a", "b"], "hints": hints}), tmp_path / "out.csv")
     with (tmp_path / "out.csv").open() as stream:
         rows = list(csv.DictReader(stream))

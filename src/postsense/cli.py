@@ -152,6 +152,41 @@ def compare(
 
 
 @app.command()
+def ablate(
+    table: TableArgument,
+    corpus: Annotated[Path, typer.Option(help="Corpus that lends comments and similar posts.")],
+    out: Annotated[Path, typer.Option(help="Folder of the runs; the same command resumes them.")],
+    groups: Annotated[
+        str, typer.Option(help="Any of parts, neighbors, retrieval, generic, pseudo-labels.")
+    ] = "parts,neighbors,retrieval",
+    preset: Annotated[str | None, typer.Option(help="Settings that ship with postsense.")] = None,
+    settings: SetOption = None,
+    label: LabelOption = None,
+    split: Annotated[str | None, typer.Option(help="Split column.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Train this many seeds of each.")] = 5,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure what comments, self-training and retrieval bring, each part alone and all together."""
+    from postsense.ablation import ablate as ablate_method
+    from postsense.config_loading import load_config
+    from postsense.terminal import print_comparison
+
+    given = {"data.columns.label": label, "data.columns.split": split, "retrieval.corpus": corpus}
+    values = {key: value for key, value in given.items() if value is not None}
+    config = load_config(preset, None, settings or (), values)
+    posts = _load(table, config.data.columns, require=("label",))
+    names = [name.strip() for name in groups.split(",")]
+    with _progress() as progress:
+        tables = ablate_method(posts, config, out, seeds=seeds, groups=names, progress=progress)
+    if as_json:
+        typer.echo(json.dumps(tables, ensure_ascii=False))
+        return
+    for group, comparison in tables.items():
+        typer.echo(f"\n[{group}]")
+        print_comparison(comparison)
+
+
+@app.command()
 def check(
     table: TableArgument,
     label: LabelOption = None,

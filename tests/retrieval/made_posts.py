@@ -1,15 +1,18 @@
 """Small tables of posts and a corpus of them, with encoders of width 16."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from postsense.config import CorpusSettings
 from postsense.retrieval.building import BuildReport, build_corpus
+from postsense.retrieval.corpus import open_corpus
 
 SUBJECTS = ("river", "bridge", "garden", "market", "station", "harbor", "museum", "stadium")
 KNOWN = ("what", "a", "lovely", "day", "awful", "rain", "again")  # to the tiny encoder
@@ -58,3 +61,37 @@ def build(
     """A corpus of the rows in folder; the table lies beside it."""
     table = write_table(folder.parent / f"{name}.jsonl", rows)
     return build_corpus([table], folder, settings)
+
+
+def snapshot(folder: Path) -> tuple[Any, ...]:
+    """All that a corpus answers: rows, vectors, what its manifest and its list of bad rows say."""
+    corpus = open_corpus(folder)
+    numbers = corpus.numbers
+    vectors = [part.tobytes() for part in corpus.vectors(numbers)]
+    comments = [[(c.text, c.vector.tobytes()) for c in post] for post in corpus.comments(numbers)]
+    posts = corpus.posts(numbers).table.to_pylist()
+    files = [(folder / name).read_bytes() for name in ("corpus.json", "bad_rows.jsonl")]
+    return numbers.tolist(), posts, vectors, comments, files
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing under test catches it."""
+
+
+@contextmanager
+def killed_at(module: Any, name: str, when: str = "before") -> Iterator[None]:
+    """What is called in the block is stopped before, or after, its first call of module.name."""
+    real = getattr(module, name)
+
+    def stop(*arguments: Any, **options: Any) -> None:
+        if when == "after":
+            real(*arguments, **options)
+        raise Killed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, name, stop)
+        try:
+            yield
+        except Killed:
+            return
+    raise AssertionError(f"{name} was never called")

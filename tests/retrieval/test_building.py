@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from made_posts import build, draw, row, sentence, tiny_settings, write_table
+from made_posts import build, draw, killed_at, row, sentence, snapshot, tiny_settings, write_table
 
 from postsense.errors import CorpusError, DataError
 from postsense.retrieval import building, storage
@@ -16,21 +16,12 @@ def settings(tiny_bert, tiny_vit):
     return tiny_settings(tiny_bert, tiny_vit)
 
 
-def snapshot(folder):
-    """All that a corpus answers: rows, vectors, what its manifest says."""
-    corpus = open_corpus(folder)
-    numbers = corpus.numbers
-    image, text = corpus.vectors(numbers)
-    comments = [[(c.text, c.vector.tobytes()) for c in post] for post in corpus.comments(numbers)]
-    posts = corpus.posts(numbers).table.to_pylist()
-    files = [(folder / name).read_bytes() for name in ("corpus.json", "bad_rows.jsonl")]
-    return numbers.tolist(), posts, image.tobytes(), text.tobytes(), comments, corpus.keys().id, files
-
-
 def test_posts_come_in_the_order_of_the_inputs_with_clean_words(tmp_path, settings):
     picture = draw(tmp_path / "images" / "a.jpg", 0)
     first = write_table(tmp_path / "a.jsonl", [row(1, text=f"@joe {sentence(1)}"), row(2)])
-    second = write_table(tmp_path / "b.jsonl", [row(0, image="images/a.jpg", comments=["#Nice @a!"])])
+    second = write_table(
+        tmp_path / "b.jsonl", [row(0, image="images/a.jpg", comments=["#Nice @a!"])]
+    )
     report = build_corpus([first, second], tmp_path / "corpus", settings)
     posts = open_corpus(tmp_path / "corpus").posts(np.array([0, 1, 2]))
     assert posts.column("id") == ["p1", "p2", "p0"]
@@ -46,8 +37,12 @@ def test_vectors_are_centered_and_of_length_one(tmp_path, settings):
     corpus = open_corpus(tmp_path / "corpus")
     image, text = corpus.vectors(corpus.numbers)
     assert image.dtype == text.dtype == np.float16
-    np.testing.assert_allclose(np.linalg.norm(image.astype(float), axis=1), [1, 1, 1, 0, 1], atol=2e-3)
-    np.testing.assert_allclose(np.linalg.norm(text.astype(float), axis=1), [1, 1, 1, 1, 0], atol=2e-3)
+    np.testing.assert_allclose(
+        np.linalg.norm(image.astype(float), axis=1), [1, 1, 1, 0, 1], atol=2e-3
+    )
+    np.testing.assert_allclose(
+        np.linalg.norm(text.astype(float), axis=1), [1, 1, 1, 1, 0], atol=2e-3
+    )
     for comments in corpus.comments(corpus.numbers):
         assert [np.linalg.norm(c.vector) for c in comments] == pytest.approx([1, 1], abs=2e-3)
 
@@ -89,7 +84,12 @@ def test_a_post_gets_the_comments_of_its_copies_once_each(tmp_path, settings):
 
 def test_comments_in_a_table_of_their_own_are_joined_in_its_order(tmp_path, settings):
     posts = write_table(tmp_path / "posts.jsonl", [row(n, comments=None, id=n) for n in range(3)])
-    said = [(2, "the first of two"), (0, "the only one here"), (9, "about no post"), (2, "and the second")]
+    said = [
+        (2, "the first of two"),
+        (0, "the only one here"),
+        (9, "about no post"),
+        (2, "and the second"),
+    ]
     table = write_table(
         tmp_path / "comments.jsonl", [{"tweet": post, "body": text} for post, text in said]
     )
@@ -168,11 +168,14 @@ def test_an_id_in_two_inputs_is_refused(tmp_path, settings):
 def test_posts_without_a_usable_picture_are_listed_and_too_many_are_refused(tmp_path, settings):
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff no picture")
     rows = [row(0, image="broken.jpg"), row(1, image="none.jpg"), *(row(n) for n in range(2, 30))]
-    with pytest.raises(CorpusError, match=r"at most 5% unusable posts, found 2 of 30, the first 'p0'"):
+    with pytest.raises(
+        CorpusError, match=r"at most 5% unusable posts, found 2 of 30, the first 'p0'"
+    ):
         build(tmp_path / "corpus", rows, settings)
     lenient = settings.model_copy(update={"max_bad_fraction": 0.1})
     report = build(tmp_path / "corpus", rows, lenient)
-    listed = [json.loads(line) for line in (tmp_path / "corpus/bad_rows.jsonl").open()]
+    lines = (tmp_path / "corpus" / "bad_rows.jsonl").read_text().splitlines()
+    listed = [json.loads(line) for line in lines]
     assert report.dropped == {"unreadable picture": 2}
     assert [(post["id"], post["row"]) for post in listed] == [("p0", 0), ("p1", 1)]
     assert "damaged file" in listed[0]["reason"] and "no such file" in listed[1]["reason"]
@@ -194,10 +197,6 @@ def test_the_same_command_again_changes_nothing_and_another_is_refused(tmp_path,
         build(tmp_path / "corpus", [row(0), row(2)], settings)
 
 
-class Killed(BaseException):
-    """Stands for SIGKILL: nothing under test catches it."""
-
-
 STEPS = [
     (building, "write_json"),
     (pq, "write_table"),
@@ -216,34 +215,20 @@ STEPS = [
 @pytest.mark.parametrize(("module", "name"), STEPS, ids=[name for _, name in STEPS])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_build_stopped_around_any_step_ends_as_if_it_had_not(
-    tmp_path, settings, monkeypatch, module, name, when
+    tmp_path, settings, module, name, when
 ):
     rows = [row(n, image=draw(tmp_path / f"{n}.png", n)) for n in range(6)]
     rows += [row(7, image="gone.png"), *(row(n) for n in range(20, 40))]
     build(tmp_path / "whole", rows, settings)
-    real = getattr(module, name)
-
-    def stop(*arguments, **options):
-        if when == "after":
-            real(*arguments, **options)
-        raise Killed
-
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(module, name, stop)
+    with killed_at(module, name, when):
         build(tmp_path / "corpus", rows, settings)
     build(tmp_path / "corpus", rows, settings)
     assert snapshot(tmp_path / "corpus") == snapshot(tmp_path / "whole")
     assert not (tmp_path / "corpus" / ".build").exists()
 
 
-def test_a_half_built_corpus_does_not_open_and_belongs_to_its_command(
-    tmp_path, settings, monkeypatch
-):
-    def stop(*_, **__):
-        raise Killed
-
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(building, "create_posts", stop)
+def test_a_half_built_corpus_does_not_open_and_belongs_to_its_command(tmp_path, settings):
+    with killed_at(building, "create_posts"):
         build(tmp_path / "corpus", [row(0)], settings)
     with pytest.raises(CorpusError, match="half-built"):
         open_corpus(tmp_path / "corpus")

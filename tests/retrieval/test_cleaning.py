@@ -62,7 +62,8 @@ def test_a_comment_keeps_what_an_encoder_reads(comment, expected):
 
 
 @pytest.mark.parametrize(
-    "comment", ["", "@a @b", "http://t.co/x", "😂😂 ❤️", "!!! ...", "[deleted]", "RT @x: https://y.z"]
+    "comment",
+    ["", "@a @b", "http://t.co/x", "😂😂 ❤️", "!!! ...", "[deleted]", "RT @x: https://y.z"],
 )
 def test_a_comment_without_words_becomes_empty(comment):
     assert clean_comment(comment) == ""

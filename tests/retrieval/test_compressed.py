@@ -29,9 +29,10 @@ def index(source) -> CompressedIndex:
     return compress(source, depth=300)
 
 
-def compress(source, depth, seed=0):
+def compress(source, depth, seed=0, probed=1.0):
     codes = build_codes(source, seed, silent)
-    return CompressedIndex(source, codes, depth=depth, highest=int(source.numbers[-1]))
+    highest = int(source.numbers[-1])
+    return CompressedIndex(source, codes, probed=probed, depth=depth, highest=highest)
 
 
 def test_most_exact_hits_are_found_and_their_scores_are_exact_to_the_bit(source, index):
@@ -49,6 +50,15 @@ def test_any_weight_of_the_picture_is_answered(source, index, weight):
     found = index.search(image, text, alpha, 5).numbers
     exact = ExactIndex(source).search(image, text, alpha, 5).numbers
     assert (found == exact).mean() > 0.9
+
+
+def test_probing_fewer_cells_finds_less_but_never_fewer_hits(source, index):
+    queries = make_queries(50)
+    exact = ExactIndex(source).search(*queries, 5).numbers
+    some = compress(source, depth=20, probed=1 / 8).search(*queries, 5).numbers
+    all_ = compress(source, depth=20).search(*queries, 5).numbers
+    assert (some >= 0).all()
+    assert 0.3 < (some == exact).mean() < (all_ == exact).mean()
 
 
 def test_ranking_all_candidates_is_exact_search(source):
@@ -91,7 +101,7 @@ def test_memory_of_a_build_is_bounded_by_the_posts_read_at_a_time(source):
 def test_projected_queries_keep_inner_products_of_vectors_that_are_narrow(source, index):
     queries = check_queries(source, *make_queries(5))
     image, text = source.vectors(np.arange(9))
-    posts = np.concatenate([image, text], axis=1).astype(np.float32) @ projection_of(index.codes)
+    posts = np.concatenate([image, text], axis=1).astype(np.float32) @ projection_of(index.index)
     inner = project_queries(queries, index.projection) @ posts.T
     expected = queries.weighted_image @ image.T + queries.weighted_text @ text.T
     np.testing.assert_allclose(inner, expected, atol=1e-3)
@@ -156,16 +166,19 @@ def test_queries_that_are_not_finite_are_refused(index):
         index.search(image, text, alpha, 3)
 
 
-def test_tuning_takes_the_smallest_depth_that_suffices(source):
+def test_tuning_takes_the_first_trial_that_suffices(monkeypatch, source):
+    trials = ((1 / 4, 20), (1 / 2, 20), (1, 40), (1, 1000), (1, COUNT))
+    monkeypatch.setattr("postsense.retrieval.compressed.TRIALS", trials)
     index, test = compress(source, depth=0), make_recall_test(source, 0)
     recall = tune(index, test, 0.9)
-    assert recall.worst >= 0.9
-    index.depth //= 2
-    assert index.depth < 100 or test.measure(index.search_checked).worst < 0.9
+    chosen = trials.index((index.probed, index.depth))
+    assert recall.worst >= 0.9 and chosen > 0
+    index.probed, index.depth = trials[chosen - 1]
+    assert test.measure(index.search_checked).worst < 0.9
 
 
 def test_an_index_that_stays_below_the_recall_is_refused(monkeypatch, source):
-    monkeypatch.setattr("postsense.retrieval.compressed.DEPTHS", (1, 24))
+    monkeypatch.setattr("postsense.retrieval.compressed.TRIALS", ((1, 1), (1, 24)))
     with pytest.raises(CorpusError, match=r"at least 1 .* found 0\.\d+ with 24 candidates .*exact"):
         tune(compress(source, depth=0), make_recall_test(source, 0), 1.0)
 

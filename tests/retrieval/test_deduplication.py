@@ -41,7 +41,9 @@ def slow_twins(posts: Traits, known: int) -> list[int]:
         found = -1
         for earlier in range(post if post >= known else 0):
             pictures = [(posts.pictures[p], posts.hashes[p]) for p in (earlier, post)]
-            both = alike_texts(posts.words[earlier], posts.words[post]) and alike_pictures(*pictures)
+            both = alike_texts(posts.words[earlier], posts.words[post]) and alike_pictures(
+                *pictures
+            )
             bare = posts.pictures[post] is None and len(posts.words[post].split()) < 4
             if twins[earlier] < 0 and both and not bare:
                 found = earlier
@@ -52,7 +54,9 @@ def slow_twins(posts: Traits, known: int) -> list[int]:
 
 def random_traits(seed: int, posts: int) -> Traits:
     dice = random.Random(seed)
-    base = [[f"w{dice.randrange(30)}" for _ in range(dice.choice([2, 6, 8, 12]))] for _ in range(12)]
+    base = [
+        [f"w{dice.randrange(30)}" for _ in range(dice.choice([2, 6, 8, 12]))] for _ in range(12)
+    ]
     looks = [dice.getrandbits(128) for _ in range(5)]
     words, pictures, hashes = [], [], []
     for _ in range(posts):

@@ -64,7 +64,12 @@ def test_the_report_says_what_was_measured_and_is_kept(built):
     assert kept["recall"]["mean"] == report.recall.mean
     low, high = report.recall.interval
     assert 0.9 <= report.recall.worst <= report.recall.mean and low < report.recall.mean < high
-    assert report.depth >= 100 and report.seconds > 0 and report.bytes < 100 * COUNT
+    assert (
+        report.depth >= 100
+        and 0 < report.probed <= 1
+        and report.seconds > 0
+        and report.bytes < 100 * COUNT
+    )
 
 
 def test_the_same_seed_writes_the_same_codes(built, source, tmp_path):
@@ -86,7 +91,7 @@ def test_hardly_any_posts_are_searched_exactly(count, tmp_path):
 
 
 def test_a_recall_below_the_wanted_is_refused_and_leaves_no_index(monkeypatch, source, tmp_path):
-    monkeypatch.setattr("postsense.retrieval.compressed.DEPTHS", (24,))
+    monkeypatch.setattr("postsense.retrieval.compressed.TRIALS", ((1, 24),))
     with pytest.raises(CorpusError, match="recall@5 of at least 1 "):
         build_index(source, tmp_path, kind="compressed", min_recall=1.0, identity="one")
     assert list(tmp_path.iterdir()) == []

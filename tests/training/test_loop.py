@@ -9,17 +9,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from postsense.batches import PostColumns, PostDataset
+from postsense.batches import PostBatch, PostColumns, PostDataset
 from postsense.config import LossSettings, TrainingSettings
 from postsense.encoders.embeddings import Embeddings
 from postsense.errors import RunError
 from postsense.evaluation.metrics import headline_metric
 from postsense.fusion.concat import Concat
 from postsense.inference import predict_logits
-from postsense.losses.total import classification_term
+from postsense.losses.total import classification_term, distillation_term
 from postsense.model import Branch, PostModel
 from postsense.training import loop
-from postsense.training.loop import Phase, run_phase
+from postsense.training.loop import Phase, Stream, run_phase
 
 DIM, CLASSES = 6, 3
 SETTINGS = TrainingSettings(epochs=6, batch_size=4, learning_rate=0.01, device="cpu", patience=99)
@@ -281,3 +281,71 @@ def test_gradients_are_clipped_to_the_norm_asked_for(
     monkeypatch.setattr(torch.optim.AdamW, "step", record)
     run_phase(phase(epochs=1, max_grad_norm=0.01), fresh_model(), tmp_path)
     assert norms == pytest.approx([0.01] * 6, rel=1e-3)
+
+
+def labelled_and_beside(count: int, **settings: Any) -> Phase:
+    beside = posts(count, seed=5)
+    assert beside.labels is not None
+    soft = replace(
+        beside,
+        labels=None,
+        targets=np.eye(CLASSES, dtype=np.float32)[beside.labels],
+        weights=np.ones(count, dtype=np.float32),
+    )
+    stream = Stream(soft, {"distillation": distillation_term(1.0)}, lambda batch, _: batch)
+    return replace(phase(**settings), beside=(stream,))
+
+
+@pytest.mark.parametrize("count", [60, 6, 2])
+def test_every_step_adds_the_loss_of_the_streams_beside(tmp_path: Path, count: int) -> None:
+    record = run_phase(labelled_and_beside(count, epochs=1), fresh_model(), tmp_path).history[0]
+    assert record["train_distillation"] > 0
+    if count == 60:  # as many batches as train has, of another size
+        parts = record["train_classification"] + record["train_distillation"]
+        assert record["train_total"] == pytest.approx(parts, rel=1e-6)
+
+
+def test_a_stream_is_seen_once_an_epoch_whatever_its_size(tmp_path: Path) -> None:
+    seen: list[int] = []
+
+    def count_posts(batch: PostBatch, generator: torch.Generator) -> PostBatch:
+        assert batch.targets is not None
+        seen.append(len(batch.targets))
+        return batch
+
+    chosen = labelled_and_beside(61, epochs=2)
+    [stream] = chosen.beside
+    run_phase(replace(chosen, beside=(replace(stream, view=count_posts),)), fresh_model(), tmp_path)
+    assert len(seen) == 2 * 6  # 24 posts in batches of 4
+    assert sum(seen) == 2 * 61
+
+
+def test_a_stream_teaches_what_train_does_not_show(tmp_path: Path) -> None:
+    chosen = labelled_and_beside(60, val=0, epochs=40, learning_rate=0.05)
+    model, alone = fresh_model(dropout=0.0), fresh_model(dropout=0.0)
+    run_phase(chosen, model, tmp_path / "a")
+    run_phase(replace(chosen, beside=()), alone, tmp_path / "b")
+    [stream] = chosen.beside
+    assert stream.dataset.targets is not None
+    expected = stream.dataset.targets.argmax(axis=1)
+    right = (predict_logits(model, stream.dataset).argmax(axis=1) == expected).mean()
+    assert right > (predict_logits(alone, stream.dataset).argmax(axis=1) == expected).mean()
+    assert right > 0.95
+
+
+def test_views_depend_on_seed_epoch_and_step_alone(tmp_path: Path) -> None:
+    def drawn(folder: Path, epochs: int) -> list[float]:
+        numbers: list[float] = []
+
+        def draw(batch: PostBatch, generator: torch.Generator) -> PostBatch:
+            numbers.append(float(torch.rand(1, generator=generator)))
+            return batch
+
+        chosen = labelled_and_beside(12, epochs=epochs)
+        [stream] = chosen.beside
+        run_phase(replace(chosen, beside=(replace(stream, view=draw),)), fresh_model(), folder)
+        return numbers
+
+    once, twice = drawn(tmp_path / "a", 2), drawn(tmp_path / "b", 4)
+    assert twice[: len(once)] == once
+    assert len(set(twice)) == len(twice)

@@ -172,7 +172,7 @@ def _write_post(folder: Path, number: int, seed: int, options: SyntheticOptions)
         picture.save(folder / image, quality=90)
     minutes = 137 * number + int(rng.integers(137))
     return {
-        "id": f"synthetic/{number:05d}",
+        "id": f"synthetic-{seed}/{number:05d}",
         "text": text,
         "image": image,
         "label": _LABELS[truth.attitude],

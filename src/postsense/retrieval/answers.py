@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from postsense.config import RetrievalSettings
-from postsense.data.images import read_picture
+from postsense.data.images import inspect_picture, read_picture
 from postsense.posts import Posts, posts_of_texts
 from postsense.progress import Progress, silent
 from postsense.retrieval.queries import embed_queries
@@ -38,7 +38,7 @@ def search_corpus(
     Raises: CorpusError: the corpus cannot be used. PictureError: the picture cannot.
     """
     if image is not None:
-        read_picture(str(image))  # says what is wrong with it; a bad query picture counts as none
+        inspect_picture(read_picture(str(image)), str(image))  # a broken one would count as none
     searcher = open_searcher(folder, RetrievalSettings(corpus=folder, alpha=alpha))
     query = embed_queries(_post(text, image), searcher.corpus, progress)
     found = searcher.search(query, top_k, progress)

@@ -48,6 +48,7 @@ from postsense.retrieval.reports import (
     write_bad_posts,
 )
 from postsense.retrieval.selection import (
+    SELECTED,
     UNREADABLE,
     BadPost,
     Selection,
@@ -153,7 +154,7 @@ def _select_once(
     table = pq.read_table(file)
     record = json.loads(table.schema.metadata[b"selection"])
     bad = tuple(BadPost(**post) for post in record["bad"])
-    return Selection(**{**record, "bad": bad, "table": table.replace_schema_metadata(None)})
+    return Selection(**{**record, "bad": bad, "table": table.cast(SELECTED)})
 
 
 def encode_selection(

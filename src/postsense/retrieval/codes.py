@@ -1,4 +1,4 @@
-"""Post vectors → codes of a few bytes in a Faiss index, from which candidates are scanned quickly.
+"""Post vectors → codes of a few bytes in cells of a Faiss index, quickly scanned for candidates.
 
 Source: ours. Picture and words are projected apart, so that both keep their variance whatever
 alpha is, then coded by 4-bit product quantization, whose tables fit registers (André, Kermarrec,
@@ -13,32 +13,35 @@ import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from postsense.progress import Progress
+from postsense.retrieval.cells import learn_cells
 from postsense.retrieval.index_files import load_faiss
 from postsense.retrieval.ranking import Array, Queries, VectorSource
 from postsense.retrieval.sampling import draw_vectors
 
-IMAGE_PARTS, TEXT_PARTS = 64, 48  # codes of 4 bits a modality
+PARTS = 64  # codes of 4 bits for each modality
 PART_DIMS = 4  # dimensions a code stands for
-TRAINING_POSTS = 50_000  # drawn to learn projections and codes: bounds memory
+TRAINING_POSTS = 50_000  # drawn to learn projections, cells and codes: bounds memory
 FEWEST_POSTS = 1_000  # with fewer, codes are not worth learning
 BLOCK = 4096  # posts a matrix product; a constant, since its rounding depends on the shape
 
 
 def build_codes(source: VectorSource, seed: int, progress: Progress) -> Any:
-    """A Faiss index of all posts of the source: projection, then codes, found by post number.
+    """A Faiss index of all posts of the source: projection, cells, codes; found by post number.
 
     The same source and seed give the same codes, whatever the number of threads.
     """
     faiss = load_faiss()
     threads = faiss.omp_get_max_threads()
     with threadpool_limits(1):  # also sets what Faiss uses
-        index, projection = _train(source, seed)
+        projection, codes = _train(source, seed)
         faiss.omp_set_num_threads(threads)
         for numbers, projected in _projected(source, projection, threads):
-            index.index.add_with_ids(projected, numbers)
-            progress("compress vectors", index.index.ntotal, len(source.numbers))
-        index.ntotal = index.index.ntotal
-    return index
+            codes.add_with_ids(projected, numbers)
+            progress("compress vectors", codes.ntotal, len(source.numbers))
+    transform = faiss.LinearTransform(*projection.shape, False)
+    faiss.copy_array_to_vector(projection.T.ravel(), transform.A)
+    transform.is_trained = True
+    return faiss.IndexPreTransform(transform, codes)
 
 
 def projection_of(index: Any) -> Array:
@@ -50,41 +53,41 @@ def projection_of(index: Any) -> Array:
 
 
 def project_queries(queries: Queries, projection: Array) -> Array:
-    """Weighted queries in the space of the codes, (Q, d) float32; one by one, see `ranking`."""
-    rows = np.ascontiguousarray(projection.T)  # (d, Di + Dt)
-    weighted = np.concatenate([queries.weighted_image, queries.weighted_text], axis=1)
-    projected = np.empty((len(weighted), len(rows)), dtype=np.float32)
-    for query, out in zip(weighted, projected, strict=True):
-        np.vecdot(rows, query, out=out)
-    return projected
+    """Weighted queries in the space of the codes, (Q, d) float32; pair by pair, see `ranking`."""
+    image_dim, half = queries.image.shape[1], projection.shape[1] // 2
+    image_axes = np.ascontiguousarray(projection[:image_dim, :half].T)
+    text_axes = np.ascontiguousarray(projection[image_dim:, half:].T)
+    return np.hstack(
+        [
+            np.vecdot(queries.weighted_image[:, None], image_axes),
+            np.vecdot(queries.weighted_text[:, None], text_axes),
+        ]
+    )
 
 
-def _train(source: VectorSource, seed: int) -> tuple[Any, Array]:
-    """An empty index and its projection, both learned from posts drawn for each modality."""
+def _train(source: VectorSource, seed: int) -> tuple[Array, Any]:
+    """The projection and an empty index, learned from posts drawn for each modality."""
     faiss, generator = load_faiss(), np.random.default_rng(seed)
     image = draw_vectors(source, "image", TRAINING_POSTS, seed)
     text = draw_vectors(source, "text", TRAINING_POSTS, seed)
-    image_axes = _principal_axes(image, IMAGE_PARTS, generator)
-    text_axes = _principal_axes(text, TEXT_PARTS, generator)
-    projection = _join(image_axes, text_axes)
-    dims = projection.shape[1]
-    codes = faiss.IndexPQFastScan(dims, dims // PART_DIMS, 4, faiss.METRIC_INNER_PRODUCT)
+    half = PART_DIMS * min(PARTS, -(-max(source.image_dim, source.text_dim) // PART_DIMS))
+    image_axes = _principal_axes(image, half, generator)
+    text_axes = _principal_axes(text, half, generator)
+    image, text = _along(image, image_axes), _along(text, text_axes)
+    cells = learn_cells(image, text, len(source.numbers), seed)
+    codes = faiss.IndexIVFPQFastScan(
+        cells, 2 * half, cells.ntotal, 2 * half // PART_DIMS, 4, faiss.METRIC_INNER_PRODUCT
+    )
+    codes.by_residual = False  # one table a query instead of one for each cell
     codes.pq.cp.seed = seed + 1
     rows = max(len(image), len(text))
-    codes.train(np.hstack([_trained(image, image_axes, rows), _trained(text, text_axes, rows)]))
-    transform = faiss.LinearTransform(*projection.shape, False)
-    faiss.copy_array_to_vector(projection.T.ravel(), transform.A)
-    transform.is_trained = True
-    return faiss.IndexPreTransform(transform, faiss.IndexIDMap(codes)), projection
+    codes.train(np.hstack([np.resize(image, (rows, half)), np.resize(text, (rows, half))]))
+    return _join(image_axes, text_axes), codes
 
 
-def _principal_axes(vectors: Array, parts: int, generator: np.random.Generator) -> Array:
-    """The axes (D, d) of largest energy, turned at random so that codes share it evenly.
-
-    d is parts * PART_DIMS, less where the vectors are narrow, and 0 if no post has the modality.
-    """
+def _principal_axes(vectors: Array, dims: int, generator: np.random.Generator) -> Array:
+    """The axes (D, dims) of largest energy, turned at random so that codes share it evenly."""
     width = vectors.shape[1]
-    dims = PART_DIMS * min(parts, -(-width // PART_DIMS)) if len(vectors) else 0
     energy = np.zeros((width, width))
     for start in range(0, len(vectors), BLOCK):
         block = vectors[start : start + BLOCK].astype(np.float32)
@@ -95,6 +98,14 @@ def _principal_axes(vectors: Array, parts: int, generator: np.random.Generator) 
     return np.asarray(axes[:, :kept] @ turn[:kept], dtype=np.float32)
 
 
+def _along(vectors: Array, axes: Array) -> Array:
+    """The vectors along the axes, (n, d) float32; one of zeros if there are none."""
+    if not len(vectors):
+        return np.zeros((1, axes.shape[1]), dtype=np.float32)
+    blocks = [vectors[start : start + BLOCK] for start in range(0, len(vectors), BLOCK)]
+    return np.concatenate([block.astype(np.float32) @ axes for block in blocks])
+
+
 def _join(image: Array, text: Array) -> Array:
     """Block-diagonal projection of [image ; text]."""
     joined = np.zeros((len(image) + len(text), image.shape[1] + text.shape[1]), dtype=np.float32)
@@ -103,24 +114,18 @@ def _join(image: Array, text: Array) -> Array:
     return joined
 
 
-def _trained(vectors: Array, axes: Array, rows: int) -> Array:
-    """(rows, d) float32: the vectors along the axes, repeated to that number of rows."""
-    if not axes.shape[1]:
-        return np.zeros((rows, 0), dtype=np.float32)
-    blocks = [vectors[start : start + BLOCK] for start in range(0, len(vectors), BLOCK)]
-    projected = np.concatenate([block.astype(np.float32) @ axes for block in blocks])
-    return np.resize(projected, (rows, axes.shape[1]))
-
-
 def _projected(
     source: VectorSource, projection: Array, threads: int
 ) -> Iterator[tuple[Array, Array]]:
     """Numbers and projected vectors of all posts, in order, a block for each thread at a time."""
+    image_dim, half = source.image_dim, projection.shape[1] // 2
 
     def project(start: int) -> tuple[Array, Array]:
         numbers = source.numbers[start : start + BLOCK]
-        vectors = np.concatenate(source.vectors(numbers), axis=1)
-        return numbers, vectors.astype(np.float32) @ projection
+        image, text = source.vectors(numbers)
+        along_image = image.astype(np.float32) @ projection[:image_dim, :half]
+        along_text = text.astype(np.float32) @ projection[image_dim:, half:]
+        return numbers, np.hstack([along_image, along_text])
 
     starts = range(0, len(source.numbers), BLOCK)
     with ThreadPoolExecutor(threads) as workers:

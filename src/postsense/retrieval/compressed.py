@@ -1,37 +1,53 @@
 """Compressed fused search: candidates from codes in memory, ranked by the stored vectors."""
 
-from collections.abc import Iterator
+from math import ceil
 from typing import Any
 
 import numpy as np
 
 from postsense.errors import CorpusError
+from postsense.retrieval.cells import best_cells, centroids_of
 from postsense.retrieval.codes import project_queries, projection_of
 from postsense.retrieval.exact import exact_candidates
 from postsense.retrieval.index_files import load_faiss
 from postsense.retrieval.ranking import Array, Hits, Queries, VectorSource, check_queries, rank
 from postsense.retrieval.recall import NEIGHBORS, Recall, RecallTest
 
-DEPTHS = (100, 200, 400, 800, 1600, 3200)  # candidates ranked exactly; the first good one is taken
+TRIALS = (  # share of cells probed, candidates ranked exactly; the first good one is taken
+    (1 / 8, 200),
+    (1 / 4, 200),
+    (1 / 4, 400),
+    (1 / 2, 400),
+    (1 / 2, 800),
+    (1, 800),
+    (1, 3200),
+)
 CANDIDATES_PER_HIT = 4  # at least, however shallow
-QUERY_BLOCK = 1024  # queries whose candidates are in memory at a time
+POSTS_PER_CANDIDATE = 8  # at least, in the cells probed
+QUERY_BLOCK = 256  # queries whose cells and candidates are in memory at a time
+SCAN = 13  # Faiss's number of the scan whose candidates do not depend on the other queries
 
 
 class CompressedIndex:
     """Search over codes that `build_codes` made; later posts are scored exactly beside them.
 
+    probed: share of the cells that are scanned, in (0, 1].
     depth: candidates a query that are ranked by their stored vectors.
     highest: number of the last post that was there when the codes were made.
     """
 
     kind = "compressed"
 
-    def __init__(self, source: VectorSource, codes: Any, *, depth: int, highest: int) -> None:
-        self.source, self.codes, self.depth = source, codes, depth
+    def __init__(
+        self, source: VectorSource, index: Any, *, probed: float, depth: int, highest: int
+    ) -> None:
+        self.source, self.index, self.probed, self.depth = source, index, probed, depth
         self.later = source.numbers[source.numbers > highest]
-        self.by_number = load_faiss().downcast_index(codes.index)
-        self.projection = projection_of(codes)
-        _remove_lost(self.by_number, source.numbers)
+        self.codes = load_faiss().downcast_index(index.index)
+        self.codes.implem = SCAN
+        self.projection, self.centroids = projection_of(index), centroids_of(self.codes)
+        if len(source.numbers) - len(self.later) < self.codes.ntotal:
+            _remove_lost(self.codes, source.numbers)
 
     def search(self, image: Array, text: Array, alpha: Array, k: int) -> Hits:
         """The k best posts of each query. Scores: see `Hits`. Raises: CorpusError: bad queries."""
@@ -39,17 +55,16 @@ class CompressedIndex:
 
     def search_checked(self, queries: Queries, k: int) -> Hits:
         """As `search`, of queries that were checked."""
-        parts = [self._search_block(block, k) for block in _query_blocks(queries)]
+        starts = range(0, max(len(queries), 1), QUERY_BLOCK)
+        parts = [self._search_block(queries[start : start + QUERY_BLOCK], k) for start in starts]
         return Hits(
             np.concatenate([part.numbers for part in parts]),
             np.concatenate([part.scores for part in parts]),
         )
 
     def _search_block(self, queries: Queries, k: int) -> Hits:
-        depth = min(self.by_number.ntotal, max(self.depth, CANDIDATES_PER_HIT * k))
-        found = np.zeros((len(queries), 0), dtype=np.int64)
-        if depth and len(queries):
-            _, found = self.by_number.search(project_queries(queries, self.projection), depth)
+        depth = min(self.codes.ntotal, max(self.depth, CANDIDATES_PER_HIT * k))
+        found = self._scan(project_queries(queries, self.projection), depth, k)
         later = exact_candidates(self.source, self.later, queries, k)
         candidates = [
             np.concatenate([row[row >= 0], extra]) if heard else extra
@@ -57,33 +72,48 @@ class CompressedIndex:
         ]
         return rank(self.source, queries, candidates, k)
 
+    def _scan(self, projected: Array, depth: int, k: int) -> Array:
+        """Candidates (Q, depth) int64, -1 where there are fewer; at least k of as many posts."""
+        if not depth or not len(projected):
+            return np.zeros((len(projected), 0), dtype=np.int64)
+        share = max(self.probed, POSTS_PER_CANDIDATE * depth / self.codes.ntotal)
+        found = self._scan_cells(projected, depth, min(1.0, share))
+        few = np.flatnonzero((found >= 0).sum(axis=1) < min(k, depth))
+        if len(few) and share < 1:  # the cells probed are thinly filled
+            found[few] = self._scan_cells(projected[few], depth, 1.0)
+        return found
+
+    def _scan_cells(self, projected: Array, depth: int, share: float) -> Array:
+        cells = best_cells(projected, self.centroids, ceil(share * self.codes.nlist))
+        self.codes.nprobe = cells.shape[1]
+        return np.asarray(self.codes.search_preassigned(projected, depth, cells, None)[1])
+
 
 def tune(index: CompressedIndex, test: RecallTest, min_recall: float) -> Recall:
-    """Set the smallest depth whose recall reaches min_recall with each weight of the picture.
+    """Probe as few cells and rank as few candidates as reach min_recall whatever alpha is.
 
-    Raises: CorpusError: none does.
+    Raises: CorpusError: even the most do not.
     """
-    for depth in DEPTHS:
-        index.depth = depth
+    for index.probed, index.depth in TRIALS:
         recall = test.measure(index.search_checked)
         if recall.worst >= min_recall:
             return recall
     raise CorpusError(
         "compressed index",
         f"recall@{NEIGHBORS} of at least {min_recall:g} with every weight of the picture",
-        f"{recall.worst:.3f} with {depth} candidates ranked exactly",
+        f"{recall.worst:.3f} with {index.depth} candidates ranked exactly",
         "Set index = 'exact', or a lower min_recall.",
     )
 
 
-def _query_blocks(queries: Queries) -> Iterator[Queries]:
-    for start in range(0, max(len(queries), 1), QUERY_BLOCK):
-        yield queries[start : start + QUERY_BLOCK]
-
-
-def _remove_lost(by_number: Any, numbers: Array) -> None:
+def _remove_lost(codes: Any, numbers: Array) -> None:
     """Take out the codes of posts that are no longer in numbers."""
-    faiss = load_faiss()
-    lost = np.setdiff1d(faiss.vector_to_array(by_number.id_map), numbers, assume_unique=True)
+    faiss, lists = load_faiss(), codes.invlists
+    kept = [np.zeros(0, dtype=np.int64)]
+    for cell in range(codes.nlist):
+        size = lists.list_size(cell)
+        if size:
+            kept.append(faiss.rev_swig_ptr(lists.get_ids(cell), size).copy())
+    lost = np.setdiff1d(np.concatenate(kept), numbers, assume_unique=True)
     if len(lost):
-        by_number.remove_ids(lost)
+        codes.remove_ids(lost)

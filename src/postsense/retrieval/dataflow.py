@@ -10,6 +10,7 @@ from postsense.config import CorpusSettings
 from postsense.data.duplicates import MIN_WORDS, clean_text, fingerprint_picture
 from postsense.data.images import read_picture
 from postsense.errors import CorpusError, PictureError
+from postsense.progress import Progress, silent
 from postsense.retrieval.cleaning import anonymize, clean_comments
 from postsense.retrieval.deduplication import picture_hash, picture_key
 from postsense.retrieval.language import ANY, language_probabilities, missing_extra, plain_words
@@ -18,7 +19,8 @@ NO_CONTENT, NO_PICTURE, LANGUAGE = "neither text nor picture", "no picture", "la
 NO_WORDS, NO_COMMENTS = "no words", "no comments"
 FOREIGN = 0.2  # probability of the language below which a comment of MIN_WORDS words is dropped
 _MORE = pa.list_(pa.struct([("place", pa.int64()), ("comment", pa.string())]))
-BATCH = 4096  # posts cleaned at a time
+BATCH, PICTURES = 4096, 64  # posts cleaned, pictures looked at, at a time
+PROCESSES_FROM = 100_000  # posts; fewer are done before the processes of their own have started
 
 CLEANED = pa.struct(
     [
@@ -47,7 +49,9 @@ def use_runner(ray: str | None) -> None:
         raise CorpusError("ray", "the address of a cluster", f"'{ray}'", str(error)) from None
 
 
-def clean_posts(posts: pa.Table, comments: pa.Table, settings: CorpusSettings) -> pa.Table:
+def clean_posts(
+    posts: pa.Table, comments: pa.Table, settings: CorpusSettings, progress: Progress = silent
+) -> pa.Table:
     """The posts with the columns of CLEANED, in the order of (source, row).
 
     Args:
@@ -59,21 +63,22 @@ def clean_posts(posts: pa.Table, comments: pa.Table, settings: CorpusSettings) -
         frame = frame.join(_by_post(comments), left_on="id", right_on="post", how="left")
     else:
         frame = frame.with_column("more", daft.lit(None).cast(daft.DataType.from_arrow_type(_MORE)))
-    clean = _batch_function(clean_rows, CLEANED, settings)
+    clean = _batch_function(clean_rows, CLEANED, settings, len(posts) >= PROCESSES_FROM)
     column = daft.col
     kept = [column(name) for name in ("source", "row", "id", "image", "created_at")]
     cleaned = clean(column("text"), column("image"), column("comments"), column("more"))
-    return frame.into_batches(BATCH).select(*kept, cleaned).sort(["source", "row"]).to_arrow()
+    frame = frame.into_batches(BATCH).select(*kept, cleaned)
+    table = _collect(frame, "clean posts", len(posts), progress)
+    return table.sort_by([("source", "ascending"), ("row", "ascending")])
 
 
-def inspect_pictures(paths: Sequence[str]) -> list[dict[str, Any]]:
+def inspect_pictures(paths: Sequence[str], progress: Progress = silent) -> list[dict[str, Any]]:
     """For each file its INSPECTED: content key, picture hash, and what is wrong with it."""
-    if not paths:
-        return []
     daft = _daft()
-    inspect = _batch_function(inspect_rows, INSPECTED, None)
+    inspect = _batch_function(inspect_rows, INSPECTED)
     frame = daft.from_arrow(pa.table({"path": pa.array(paths, pa.string())}))
-    done = frame.select(daft.col("path"), inspect(daft.col("path"))).to_pylist()
+    frame = frame.into_batches(PICTURES).select(daft.col("path"), inspect(daft.col("path")))
+    done = _collect(frame, "check pictures", len(paths), progress).to_pylist()
     found = {row.pop("path"): row for row in done}
     return [found[path] for path in paths]
 
@@ -163,6 +168,17 @@ def _is_long(comment: str) -> bool:
     return comment.count(" ") + 1 >= MIN_WORDS
 
 
+def _collect(frame: Any, step: str, total: int, progress: Progress) -> pa.Table:
+    """The rows of a frame, in an order that Daft leaves open."""
+    batches: list[pa.RecordBatch] = []
+    done = 0
+    for batch in frame.to_arrow_iter():
+        batches.append(batch)
+        done += len(batch)
+        progress(step, done, total)
+    return pa.Table.from_batches(batches, frame.schema().to_pyarrow_schema())
+
+
 def _in_order(nested: Sequence[str] | None, joined: Sequence[dict[str, Any]] | None) -> list[str]:
     ordered = sorted(joined or (), key=lambda item: int(item["place"]))
     return [*(nested or ()), *(item["comment"] for item in ordered)]
@@ -177,7 +193,12 @@ def _by_post(comments: pa.Table) -> Any:
     return frame.groupby("post").agg(column("more").list_agg())
 
 
-def _batch_function(function: Any, kind: pa.StructType, settings: CorpusSettings | None) -> Any:
+def _batch_function(
+    function: Any,
+    kind: pa.StructType,
+    settings: CorpusSettings | None = None,
+    use_process: bool = False,
+) -> Any:
     """A Daft function over whole columns that gives the fields of `kind` as columns."""
     daft = _daft()
 
@@ -187,11 +208,12 @@ def _batch_function(function: Any, kind: pa.StructType, settings: CorpusSettings
         return pa.array(rows, kind)
 
     dtype = daft.DataType.from_arrow_type(kind)
-    return daft.func.batch(return_dtype=dtype, unnest=True, use_process=False)(run)
+    return daft.func.batch(return_dtype=dtype, unnest=True, use_process=use_process)(run)
 
 
 def _daft() -> Any:
     os.environ.setdefault("DO_NOT_TRACK", "1")  # read when daft is imported
+    os.environ.setdefault("DAFT_PROGRESS_BAR", "0")  # we have our own
     try:
         import daft
         import daft.functions

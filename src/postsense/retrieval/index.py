@@ -46,7 +46,7 @@ class IndexReport:
 
     highest: number of the last post; -1 if there is none.
     note: why it is not of the kind asked for.
-    recall, depth: of a compressed index, see `Recall` and `CompressedIndex`.
+    recall, probed, depth: of a compressed index, see `Recall` and `CompressedIndex`.
     bytes: of codes in memory. sha256: of index.faiss.
     """
 
@@ -56,6 +56,7 @@ class IndexReport:
     seconds: float
     note: str = ""
     recall: Recall | None = None
+    probed: float | None = None
     depth: int | None = None
     bytes: int = 0
     sha256: str | None = None
@@ -111,8 +112,8 @@ def open_index(folder: Path, source: VectorSource, *, identity: str) -> Index:
     if description["kind"] == "exact":
         return ExactIndex(source)
     codes = read_codes(folder / "index.faiss", description["sha256"])
-    depth, highest = description["depth"], description["highest"]
-    return CompressedIndex(source, codes, depth=depth, highest=highest)
+    settings = {name: description[name] for name in ("probed", "depth", "highest")}
+    return CompressedIndex(source, codes, **settings)
 
 
 def _build_compressed(
@@ -125,7 +126,7 @@ def _build_compressed(
 ) -> IndexReport:
     numbers = source.numbers
     codes = build_codes(source, seed, progress)
-    index = CompressedIndex(source, codes, depth=0, highest=int(numbers[-1]))
+    index = CompressedIndex(source, codes, probed=1, depth=0, highest=int(numbers[-1]))
     recall = tune(index, make_recall_test(source, seed), min_recall)
     sha256 = write_codes(codes, folder / "index.faiss")
     return IndexReport(
@@ -134,6 +135,7 @@ def _build_compressed(
         int(numbers[-1]),
         perf_counter() - start,
         recall=recall,
+        probed=index.probed,
         depth=index.depth,
         bytes=(folder / "index.faiss").stat().st_size,
         sha256=sha256,

@@ -91,9 +91,7 @@ def select_posts(
     extra = read_comments(comments, settings, progress)
     strangers = refuse_unrelated(extra, raw, comments)
     fresh = raw.filter(pa.array(_unknown(raw, known), pa.bool_()))
-    progress("clean posts", 0, len(fresh))
-    cleaned = clean_posts(fresh, extra, settings)
-    progress("clean posts", len(fresh), len(fresh))
+    cleaned = clean_posts(fresh, extra, settings, progress)
     dropped = Counter({KNOWN: len(raw) - len(fresh)})
     dropped.update(reason for reason in cleaned["reason"].to_pylist() if reason is not None)
     names = ("empty", "repeated", "foreign")
@@ -101,7 +99,8 @@ def select_posts(
     lost["about no post"] = strangers
     good, bad = _with_pictures(cleaned, inputs, progress)
     dropped[UNREADABLE] = sum(post.reason != _EMPTY for post in bad)
-    refuse_too_many(bad, len(good) + len(bad), settings)
+    usable = len(good) + len(raw) - len(fresh)
+    refuse_too_many(bad, usable + len(bad), settings)
     table, twins, repeated = _without_twins(good, known, inputs)
     dropped[DUPLICATE] = twins
     lost["repeated"] += repeated
@@ -119,7 +118,7 @@ def refuse_too_many(bad: Sequence[BadPost], posts: int, settings: CorpusSettings
     raise CorpusError(
         bad[0].source,
         f"at most {settings.max_bad_fraction:.0%} unusable posts",
-        f"{len(bad)} of {posts}, the first '{bad[0].id}': {bad[0].reason}",
+        f"{len(bad)} of {posts}, the first '{bad[0].id}': {bad[0].reason.rstrip('.')}",
         "Run 'postsense check' for the whole list, or raise max_bad_fraction.",
     )
 
@@ -158,9 +157,7 @@ def _with_pictures(
     kept = cleaned.filter(cleaned["reason"].is_null())
     images = kept["image"].to_pylist()
     paths = sorted({path for path in images if path is not None})
-    progress("check pictures", 0, len(paths))
-    found = dict(zip(paths, inspect_pictures(paths), strict=True))
-    progress("check pictures", len(paths), len(paths))
+    found = dict(zip(paths, inspect_pictures(paths, progress), strict=True))
     looked = [found[path] if path is not None else {} for path in images]
     problems = pa.array([look.get("problem") for look in looked], pa.string())
     for name in ("key", "hash"):

@@ -5,6 +5,7 @@ float16. It appears whole, by a rename. A number may be in two shards while a co
 way; its vector is then the same in both. Numbers that the corpus does not know do not count.
 """
 
+import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -30,7 +31,9 @@ def write_shard(folder: Path, name: str, numbers: Array, dim: int, blocks: Itera
         vectors[start : start + len(block)] = block
         start += len(block)
     vectors.flush()
-    del vectors
+    for written in (unfinished / "numbers.npy", file):
+        with written.open("rb") as stream:
+            os.fsync(stream.fileno())
     shutil.rmtree(target, ignore_errors=True)  # of a command killed before its posts were in
     unfinished.rename(target)
 

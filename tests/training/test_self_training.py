@@ -1,0 +1,191 @@
+"""A teacher and its students: what they learn from, what is kept, what repeats them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from postsense.classifier import Classifier
+from postsense.config import Config
+from postsense.config_loading import load_config
+from postsense.data.loading import load_posts
+from postsense.data.splitting import Splits, split_posts
+from postsense.data.synthetic import write_synthetic_posts
+from postsense.errors import ConfigError, DataError
+from postsense.posts import Posts
+from postsense.runs import train_run
+from postsense.training import self_training
+from postsense.training.methods import Fitted, fit_classifier, prepare_splits
+
+
+@pytest.fixture(scope="module")
+def posts(tmp_path_factory: pytest.TempPathFactory) -> Posts:
+    return load_posts(write_synthetic_posts(tmp_path_factory.mktemp("posts"), posts=60, seed=5))
+
+
+def configured(corpus: Path | None, **settings: Any) -> Config:
+    quick = {
+        "training.epochs": 3,
+        "training.batch_size": 12,
+        "training.device": "cpu",
+        "self_training.rounds": 2,
+        "method": "self_training",
+    }
+    return load_config(values={**quick, "retrieval.corpus": corpus, **settings})
+
+
+def fit(posts: Posts, config: Config, folder: Path) -> Fitted:
+    splits = split_posts(posts, None, validation_fraction=0.2, seed=0)
+    return fit_classifier(splits, prepare_splits(splits, config), config, folder)
+
+
+def weights(classifier: Classifier) -> torch.Tensor:
+    return torch.nn.utils.parameters_to_vector(classifier.model.parameters()).detach()
+
+
+def test_the_same_seed_trains_the_same_students(
+    posts: Posts, synthetic_corpus: Path, tmp_path: Path
+) -> None:
+    config = configured(synthetic_corpus)
+    one, two = fit(posts, config, tmp_path / "a"), fit(posts, config, tmp_path / "b")
+    assert torch.equal(weights(one.classifier), weights(two.classifier))
+    assert one.trained.report == two.trained.report
+    assert one.trained.pseudo_labels == two.trained.pseudo_labels
+
+
+def test_every_round_is_reported_and_the_best_on_val_is_kept(
+    posts: Posts, synthetic_corpus: Path, tmp_path: Path
+) -> None:
+    report = fit(posts, configured(synthetic_corpus), tmp_path).trained.report
+    rounds = report["rounds"]
+    assert [item["name"] for item in rounds] == ["teacher", "student 1", "student 2"]
+    assert report["kept"] == min(rounds, key=lambda item: item["val_loss"])["name"]
+
+
+def test_the_kept_model_is_the_one_the_report_names(
+    posts: Posts, synthetic_corpus: Path, tmp_path: Path
+) -> None:
+    fitted = fit(posts, configured(synthetic_corpus), tmp_path)
+    kept = tmp_path / fitted.trained.report["kept"].replace(" ", "-")
+    state = json.loads((kept / "state.json").read_text())
+    assert fitted.trained.state.best_score == state["best_score"]
+    assert fitted.trained.state.history == state["history"]
+
+
+def test_pseudo_labels_are_the_teachers_and_come_from_train(
+    posts: Posts, synthetic_corpus: Path, tmp_path: Path
+) -> None:
+    table = fit(posts, configured(synthetic_corpus), tmp_path).trained.pseudo_labels
+    assert table is not None
+    rows = table.to_pylist()
+    train = set(posts.split("train").column("id"))
+    assert {row["round"] for row in rows} == {1, 2}
+    assert {row["query"] for row in rows} == train
+    assert len(rows) == 2 * 3 * len(train)
+    assert all(row["retrieved"].startswith("synthetic-7/") for row in rows)
+    assert all(1 / 3 <= row["confidence"] <= 1 and 0 <= row["weight"] <= 1 for row in rows)
+
+
+def test_students_learn_from_their_teachers_probabilities(
+    posts: Posts, synthetic_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[self_training.Phase] = []
+    run_phase = self_training.run_phase
+
+    def spy(phase: self_training.Phase, *others: Any) -> Any:
+        seen.append(phase)
+        return run_phase(phase, *others)
+
+    monkeypatch.setattr(self_training, "run_phase", spy)
+    config = configured(synthetic_corpus, **{"self_training.weighting": "none"})
+    table = fit(posts, config, tmp_path).trained.pseudo_labels
+    assert table is not None
+    assert [len(phase.beside) for phase in seen] == [0, 1, 1]
+    for round_, phase in enumerate(seen[1:], start=1):
+        stream = phase.beside[0].dataset
+        asked = table.filter(np.array(table["round"]) == round_)
+        assert stream.targets is not None and stream.weights is not None
+        np.testing.assert_allclose(stream.targets.sum(axis=1), 1, atol=1e-5)
+        np.testing.assert_allclose(stream.targets.max(axis=1), asked["confidence"], atol=1e-6)
+        assert (stream.weights == 1).all()
+        assert stream.comment_rows is not None
+        assert (stream.comment_rows < 60).all() and (stream.rows >= 60).all()
+
+
+def test_the_test_split_is_never_read(posts: Posts, synthetic_corpus: Path, tmp_path: Path) -> None:
+    rows = [vars(post) for post in posts]
+    poisoned = [
+        {**row, "text": "poison", "label": "neutral"} if row["split"] == "test" else row
+        for row in rows
+    ]
+    config = configured(synthetic_corpus, **{"retrieval.alpha": 0.5})
+    one = fit(load_posts(rows), config, tmp_path / "a")
+    two = fit(load_posts(poisoned), config, tmp_path / "b")
+    assert torch.equal(weights(one.classifier), weights(two.classifier))
+
+
+def test_a_run_keeps_pseudo_labels_hints_and_alpha(
+    posts: Posts, synthetic_corpus: Path, tmp_path: Path
+) -> None:
+    summary = train_run(posts, configured(synthetic_corpus), tmp_path / "run")
+    seed = tmp_path / "run" / "seed-0"
+    assert pq.read_table(seed / "pseudo_labels.parquet").num_rows > 0
+    predictions = pq.read_table(seed / "predictions.parquet").to_pylist()
+    hints = [hint for row in predictions for hint in row["hints"]]
+    assert hints and {"comment", "post", "weight"} == set(hints[0])
+    assert sum(hint["weight"] for hint in predictions[0]["hints"]) == pytest.approx(1, abs=1e-5)
+    assert {"kept", "rounds"} <= set(summary.metrics[0])
+    config = json.loads((seed / "model" / "model.json").read_text())["config"]
+    assert 0 < config["retrieval"]["alpha"] < 1
+
+
+def test_fewer_labels_mean_fewer_pairs(
+    posts: Posts, synthetic_corpus: Path, tmp_path: Path
+) -> None:
+    config = configured(synthetic_corpus, **{"data.train_fraction": 0.5})
+    table = fit(posts, config, tmp_path).trained.pseudo_labels
+    assert table is not None
+    train = posts.split("train")
+    assert len(set(table["query"].to_pylist())) == pytest.approx(len(train) / 2, abs=2)
+
+
+def test_without_a_corpus_there_is_nothing_to_learn_from(posts: Posts, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="expected a corpus to learn from, found none"):
+        fit(posts, configured(None), tmp_path)
+
+
+def test_a_corpus_of_nothing_but_held_out_posts_is_refused(
+    synthetic_corpus: Path, tmp_path: Path
+) -> None:
+    from postsense.retrieval.corpus import open_corpus
+
+    corpus = open_corpus(synthetic_corpus)
+    rows = [
+        {**vars(post), "label": "ab"[n % 2]} for n, post in enumerate(corpus.posts(corpus.numbers))
+    ]
+    for number, row in enumerate(rows):
+        row["split"] = "train" if number < 30 else "test"
+    splits: Splits = split_posts(load_posts(rows), None, validation_fraction=0.2, seed=0)
+    lonely = split_posts(splits.posts, None, validation_fraction=0.2, seed=0)
+    config = configured(synthetic_corpus, **{"retrieval.per_picture": 1})
+    prepared = prepare_splits(lonely, config)
+    assert prepared.borrowed is not None and prepared.borrowed.pairs is not None
+    empty = prepared.borrowed.pairs.among(np.zeros(0, dtype=np.int64), prepared.usable)
+    with pytest.raises(DataError, match="similar posts to at least one labelled post"):
+        self_training.train_self_training(training_data(prepared, lonely, empty), config, tmp_path)
+
+
+def training_data(prepared: Any, splits: Splits, pairs: Any) -> Any:
+    from postsense.training.supervised import TrainingData
+
+    return TrainingData(
+        prepared.dataset(splits.train, splits.classes),
+        prepared.dataset(splits.val, splits.classes),
+        splits.classes,
+        pairs,
+        prepared.posts.column("id"),
+    )
