@@ -1,3 +1,7 @@
+import json
+import re
+import time
+
 import pytest
 
 from postsense.data.duplicates import clean_text
@@ -18,6 +22,8 @@ from postsense.retrieval.cleaning import anonymize, clean_comment, clean_comment
         ("thanks /u/some-body and <user>", "thanks @USER and @USER"),
         ("Tom &amp;amp; Jerry &lt;3\n\nforever", "Tom & Jerry <3 forever"),
         ("what a\u200b \x9d day", "what a day"),
+        ('say \\\\"hi\\"\\nnow', 'say "hi" now'),
+        ("“@joe: look http://t.co/x” wow", "“@USER: look HTTPURL” wow"),
         ("#Sandy 😂 stays", "#Sandy 😂 stays"),
     ],
 )
@@ -74,3 +80,43 @@ def test_comments_of_a_post_keep_their_order_and_lose_repetitions_and_the_post_i
     cleaned, empty, repeated = clean_comments(comments, clean_text("The old bridge"))
     assert cleaned == ["Nice view!", "Lovely"]
     assert (empty, repeated) == (1, 2)
+
+
+ODD = (
+    "a",
+    "a.",
+    "a@",
+    "@",
+    "[",
+    "[a](",
+    " ",
+    "-,",
+    "RT ",
+    "u/",
+    "http",
+    "1 ",
+    "&amp;",
+    "ht.",
+    "#A",
+)
+
+
+@pytest.mark.parametrize("part", ODD)
+def test_no_text_however_odd_takes_long(part):
+    text = "x@y " + part * 50_000 + " ](/…"
+    start = time.perf_counter()
+    anonymize(text)
+    clean_comment(text)
+    assert time.perf_counter() - start < 2
+
+
+@pytest.mark.real
+def test_real_comments_are_left_without_names_links_and_signs(real_data):
+    table = (real_data / "threads_semeval17" / "posts.jsonl").read_text(encoding="utf-8")
+    comments = [
+        said for line in table.splitlines() for said in json.loads(line).get("comments", [])
+    ]
+    cleaned = [clean_comment(comment) for comment in comments]
+    assert len(cleaned) > 5000 and sum(not comment for comment in cleaned) < 300
+    assert not [c for c in cleaned if re.search(r"@|http|www\.|#|&amp;|\s\s|…|\\", c)]
+    assert [anonymize(comment) for comment in cleaned] == cleaned

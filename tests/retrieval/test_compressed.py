@@ -6,7 +6,7 @@ from made_vectors import MadeSource, make_queries, make_source
 from postsense.errors import CorpusError
 from postsense.progress import silent
 from postsense.retrieval.codes import build_codes, project_queries, projection_of
-from postsense.retrieval.compressed import CompressedIndex, tune
+from postsense.retrieval.compressed import CompressedIndex, trials, tune
 from postsense.retrieval.exact import ExactIndex
 from postsense.retrieval.ranking import Hits, check_queries
 from postsense.retrieval.recall import (
@@ -167,18 +167,22 @@ def test_queries_that_are_not_finite_are_refused(index):
 
 
 def test_tuning_takes_the_first_trial_that_suffices(monkeypatch, source):
-    trials = ((1 / 4, 20), (1 / 2, 20), (1, 40), (1, 1000), (1, COUNT))
-    monkeypatch.setattr("postsense.retrieval.compressed.TRIALS", trials)
+    monkeypatch.setattr("postsense.retrieval.compressed.DEPTHS", (20, 40, 1000, COUNT))
     index, test = compress(source, depth=0), make_recall_test(source, 0)
     recall = tune(index, test, 0.9)
-    chosen = trials.index((index.probed, index.depth))
+    chosen = trials(COUNT).index((index.probed, index.depth))
     assert recall.worst >= 0.9 and chosen > 0
-    index.probed, index.depth = trials[chosen - 1]
+    index.probed, index.depth = trials(COUNT)[chosen - 1]
     assert test.measure(index.search_checked).worst < 0.9
 
 
+def test_few_posts_are_all_scanned_before_more_candidates_are_ranked():
+    assert trials(10_000)[4] == (1, 200) and trials(10_000)[-1] == (1, 3200)
+    assert trials(30_000_000)[1][1] > 200  # of many posts, rather more candidates are
+
+
 def test_an_index_that_stays_below_the_recall_is_refused(monkeypatch, source):
-    monkeypatch.setattr("postsense.retrieval.compressed.TRIALS", ((1, 1), (1, 24)))
+    monkeypatch.setattr("postsense.retrieval.compressed.DEPTHS", (24,))
     with pytest.raises(CorpusError, match=r"at least 1 .* found 0\.\d+ with 24 candidates .*exact"):
         tune(compress(source, depth=0), make_recall_test(source, 0), 1.0)
 
@@ -189,7 +193,7 @@ def test_the_recall_test_asks_with_posts_and_never_counts_them(source):
     recall = test.measure(lambda queries, k: exact.search(*_parts(queries), k))
     assert recall.mean == recall.worst == 1
     assert sorted(recall.by_alpha) == ["0", "0.3", "0.5", "0.7", "1"]
-    assert len(set(test.own.tolist())) == len(test.own) == 300
+    assert len(set(test.own.tolist())) == len(test.own) == 500
 
 
 def _parts(queries):

@@ -91,7 +91,7 @@ def test_hardly_any_posts_are_searched_exactly(count, tmp_path):
 
 
 def test_a_recall_below_the_wanted_is_refused_and_leaves_no_index(monkeypatch, source, tmp_path):
-    monkeypatch.setattr("postsense.retrieval.compressed.TRIALS", ((1, 24),))
+    monkeypatch.setattr("postsense.retrieval.compressed.DEPTHS", (24,))
     with pytest.raises(CorpusError, match="recall@5 of at least 1 "):
         build_index(source, tmp_path, kind="compressed", min_recall=1.0, identity="one")
     assert list(tmp_path.iterdir()) == []

@@ -45,10 +45,8 @@ def add_posts(
     """
     use_runner(ray)
     corpus = open_corpus(folder)
-    settings, command = (
-        corpus.manifest.settings,
-        command_of(inputs, comments, corpus.manifest.settings),
-    )
+    settings = corpus.manifest.settings
+    command = command_of(inputs, comments, settings)
     encoders = open_encoders(settings.encoders)
     _refuse_other_encoders(corpus.manifest, encoders)
     selection = select_posts(inputs, comments, settings, _known(corpus), progress)

@@ -8,15 +8,17 @@ from typing import Final
 USER, LINK, EMAIL, PHONE = "@USER", "HTTPURL", "EMAIL", "PHONE"
 NO_COMMENTS: Final = frozenset({"[deleted]", "[removed]"})  # what forums leave of a deleted one
 
-_IN_URL: Final = r"[^\s<>\"')\]}]"
+_IN_URL: Final = r"[^\s<>\"')\]}”’»]"
 _URL: Final = re.compile(rf"[hH][tT][tT][pP][sS]?:{_IN_URL}*|[wW][wW][wW]\.{_IN_URL}+")
 _SITE: Final = re.compile(
-    r"\b[\w-]+(?:\.[\w-]+)*\.(?:com|org|net|co|ly|gov|edu|io|me|tv|info|uk|de|be|gl)/"
+    r"(?<![\w.-])[\w-]{1,63}(?:\.[\w-]{1,63}){0,4}\.(?:com|org|net|co|ly|gov|edu|io|me|tv|info|uk|de|be|gl)/"
     rf"{_IN_URL}*",
     re.IGNORECASE,
 )
-_CUT_URL: Final = re.compile(r"\b(?:ht{1,2}p?s?:?/{0,2}[\w./]*(?:…|\.\.\.)|https?)\s*$")
-_MAIL: Final = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+_CUT_URL: Final = re.compile(
+    r"(?<![\w.])(?:ht{1,2}p?s?:?/{0,2}[\w./]{0,60}(?:…|\.\.\.)|https?)\s?$"
+)
+_MAIL: Final = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,4}")
 _HAS_MAIL: Final = re.compile(r"\w@\w")
 _MENTION: Final = re.compile(r"(?<![\w/])[@＠]\w+(?:\.\w+)*")
 _REDDITOR: Final = re.compile(r"(?<![\w/])/?u/[\w-]{3,20}\b")
@@ -31,6 +33,8 @@ _NUMBER: Final = re.compile(
     r")(?![\w-]|[.,:/]\d)"
 )
 _HAS_NUMBER: Final = re.compile(r"\d{3}")
+_ESCAPE: Final = re.compile(r"\\+(?=[\"'])")
+_ESCAPED_BREAK: Final = re.compile(r"\\+n")
 _INVISIBLE: Final = re.compile(
     r"[\x00-\x08\x0e-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]"
 )
@@ -47,9 +51,9 @@ _TYPOGRAPHY: Final = str.maketrans(
         "_": " ",
     }
 )
-_MARKDOWN_LINK: Final = re.compile(r"\[([^\]]*)\]\(\S*\)")
+_MARKDOWN_LINK: Final = re.compile(r"\[([^\[\]]{0,300})\]\([^\s()]*\)")
 _FORWARDED: Final = re.compile(
-    r"(?:^|(?<=[\s\"'(]))(?:RT|MT|via|cc|h/t)\b\s*:?\s*(?=[@＠])", re.IGNORECASE
+    r"(?:^|(?<=[\s\"'(]))(?:RT|MT|via|cc|h/t)\b\s?:?\s?(?=[@＠])", re.IGNORECASE
 )
 _ADDRESSED: Final = re.compile(r"@USER\s*:?|\bHTTPURL\b")
 _HASHTAG: Final = re.compile(r"[#＃](\w+)")
@@ -64,8 +68,8 @@ _NOT_WORD: Final = re.compile(r"[\W_]+")
 _CUT: Final = ("…", "...", "http", "https")
 _REPEATED: Final = re.compile(r"(\D)\1{3,}")
 _EMPTY_BRACKETS: Final = re.compile(r"\(\s*\)|\"\s*\"")
-_LONE_SPACE: Final = re.compile(r"\s+(?=[,.!?;:]+(?:\s|$))")
-_EDGES: Final = re.compile(r"^[\s:;,.\-/&+%)]+(?=\s|\w|\"|')|[\s:;,\-/&+(]+$")
+_LONE_SPACE: Final = re.compile(r"\s(?=[,.!?;:]+(?:\s|$))")
+_BEFORE, _AFTER = " :;,.-/&+%)", " :;,-/&+("  # what no sentence begins or ends with
 _LETTER: Final = re.compile(r"[^\W_]")
 
 
@@ -101,9 +105,8 @@ def clean_comment(text: str) -> str:
     if "<" in text:
         text = _HEART.sub(" ", text)
     text = _UNREADABLE.sub(" ", text)
-    text = _REPEATED.sub(r"\1\1\1", text)
-    text = _LONE_SPACE.sub("", _EMPTY_BRACKETS.sub(" ", text))
-    text = " ".join(_EDGES.sub("", " ".join(text.split())).split())
+    text = " ".join(_EMPTY_BRACKETS.sub(" ", text).split())
+    text = _REPEATED.sub(r"\1\1\1", _LONE_SPACE.sub("", text)).lstrip(_BEFORE).rstrip(_AFTER)
     return _without_odd_quote(text) if _LETTER.search(text) else ""
 
 
@@ -136,7 +139,8 @@ def comment_words(comment: str) -> str:
 def _decode(text: str) -> str:
     while "&" in text and (decoded := html.unescape(text)) != text:
         text = decoded  # often encoded twice: &amp;lt;
-    text = text.replace('\\"', '"').replace("\\n", " ")  # quotes and breaks of a string in a string
+    if "\\" in text:
+        text = _ESCAPED_BREAK.sub(" ", _ESCAPE.sub("", text))  # of a string within a string
     return text if text.isascii() and text.isprintable() else _INVISIBLE.sub(" ", text)
 
 
@@ -161,7 +165,7 @@ def _without_links(text: str) -> str:
         text = _URL.sub(LINK, text)
     if "/" in text:
         text = _SITE.sub(LINK, text)
-    return _CUT_URL.sub(LINK, text) if text.rstrip().endswith(_CUT) else text
+    return _CUT_URL.sub(LINK, text.rstrip()) if text.rstrip().endswith(_CUT) else text
 
 
 def _spell_out(hashtag: re.Match[str]) -> str:

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from postsense.progress import Progress
 from postsense.retrieval.cells import learn_cells
 from postsense.retrieval.index_files import load_faiss
-from postsense.retrieval.ranking import Array, Queries, VectorSource
+from postsense.retrieval.ranking import Array, Queries, VectorSource, as_float32
 from postsense.retrieval.sampling import draw_vectors
 
 PARTS = 64  # codes of 4 bits for each modality
@@ -90,7 +90,7 @@ def _principal_axes(vectors: Array, dims: int, generator: np.random.Generator) -
     width = vectors.shape[1]
     energy = np.zeros((width, width))
     for start in range(0, len(vectors), BLOCK):
-        block = vectors[start : start + BLOCK].astype(np.float32)
+        block = as_float32(vectors[start : start + BLOCK])
         energy += block.T @ block
     axes = np.linalg.eigh(energy).eigenvectors[:, ::-1]  # (D, D), largest first
     turn = np.linalg.qr(generator.standard_normal((dims, dims))).Q
@@ -103,7 +103,7 @@ def _along(vectors: Array, axes: Array) -> Array:
     if not len(vectors):
         return np.zeros((1, axes.shape[1]), dtype=np.float32)
     blocks = [vectors[start : start + BLOCK] for start in range(0, len(vectors), BLOCK)]
-    return np.concatenate([block.astype(np.float32) @ axes for block in blocks])
+    return np.concatenate([as_float32(block) @ axes for block in blocks])
 
 
 def _join(image: Array, text: Array) -> Array:
@@ -123,8 +123,8 @@ def _projected(
     def project(start: int) -> tuple[Array, Array]:
         numbers = source.numbers[start : start + BLOCK]
         image, text = source.vectors(numbers)
-        along_image = image.astype(np.float32) @ projection[:image_dim, :half]
-        along_text = text.astype(np.float32) @ projection[image_dim:, half:]
+        along_image = as_float32(image) @ projection[:image_dim, :half]
+        along_text = as_float32(text) @ projection[image_dim:, half:]
         return numbers, np.hstack([along_image, along_text])
 
     starts = range(0, len(source.numbers), BLOCK)

@@ -13,15 +13,9 @@ from postsense.retrieval.index_files import load_faiss
 from postsense.retrieval.ranking import Array, Hits, Queries, VectorSource, check_queries, rank
 from postsense.retrieval.recall import NEIGHBORS, Recall, RecallTest
 
-TRIALS = (  # share of cells probed, candidates ranked exactly; the first good one is taken
-    (1 / 8, 200),
-    (1 / 4, 200),
-    (1 / 4, 400),
-    (1 / 2, 400),
-    (1 / 2, 800),
-    (1, 800),
-    (1, 3200),
-)
+PROBED = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)  # shares of the cells that tuning tries
+DEPTHS = (200, 400, 800, 3200)  # candidates ranked exactly that tuning tries
+SCANNED_PER_RANKED = 1200  # codes scanned in the time in which a candidate is ranked
 CANDIDATES_PER_HIT = 4  # at least, however shallow
 POSTS_PER_CANDIDATE = 8  # at least, in the cells probed
 QUERY_BLOCK = 256  # queries whose cells and candidates are in memory at a time
@@ -94,7 +88,7 @@ def tune(index: CompressedIndex, test: RecallTest, min_recall: float) -> Recall:
 
     Raises: CorpusError: even the most do not.
     """
-    for index.probed, index.depth in TRIALS:
+    for index.probed, index.depth in trials(index.codes.ntotal):
         recall = test.measure(index.search_checked)
         if recall.worst >= min_recall:
             return recall
@@ -104,6 +98,12 @@ def tune(index: CompressedIndex, test: RecallTest, min_recall: float) -> Recall:
         f"{recall.worst:.3f} with {index.depth} candidates ranked exactly",
         "Set index = 'exact', or a lower min_recall.",
     )
+
+
+def trials(posts: int) -> list[tuple[float, int]]:
+    """Shares of cells and depths, the quickest first."""
+    every = [(probed, depth) for probed in PROBED for depth in DEPTHS]
+    return sorted(every, key=lambda trial: trial[1] + trial[0] * posts / SCANNED_PER_RANKED)
 
 
 def _remove_lost(codes: Any, numbers: Array) -> None:

@@ -151,8 +151,9 @@ class Corpus:
             )
 
     def _strange(self, numbers: Array) -> Array:
-        places = np.searchsorted(self.numbers, numbers)
-        places = np.minimum(places, len(self.numbers) - 1)
+        if not len(self):
+            return numbers
+        places = np.minimum(np.searchsorted(self.numbers, numbers), len(self) - 1)
         strange: Array = np.asarray(numbers)[self.numbers[places] != numbers]
         return strange
 

@@ -214,6 +214,7 @@ def _batch_function(
 def _daft() -> Any:
     os.environ.setdefault("DO_NOT_TRACK", "1")  # read when daft is imported
     os.environ.setdefault("DAFT_PROGRESS_BAR", "0")  # we have our own
+    os.environ.setdefault("DAFT_SHOW_QUERY_ID", "0")
     try:
         import daft
         import daft.functions

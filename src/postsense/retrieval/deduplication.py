@@ -1,5 +1,6 @@
 """Posts in their order → which of them say and show the same as an earlier one that stays."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +17,6 @@ from postsense.data.duplicates import (
     similar_hashes,
     similar_sets,
 )
-from postsense.encoders.features import content_key
 from postsense.retrieval.cleaning import anonymize
 
 Array = np.ndarray[Any, Any]
@@ -54,12 +54,13 @@ def text_key(text: str | None) -> bytes | None:
 
 def words_key(words: str) -> bytes | None:
     """text_key of what clean_text gave."""
-    return _key(words.encode()) if words.count(" ") + 1 >= MIN_WORDS else None
+    enough = words.count(" ") + 1 >= MIN_WORDS
+    return hashlib.blake2b(words.encode(), digest_size=16).digest() if enough else None
 
 
 def picture_key(data: bytes) -> bytes:
     """128 bits of the bytes of a picture file."""
-    return _key(data)
+    return hashlib.blake2b(data, digest_size=16).digest()
 
 
 def picture_hash(fingerprint: Fingerprint | None) -> bytes | None:
@@ -154,8 +155,3 @@ def _similar_pictures(
     different = np.bitwise_count(down[pairs[:, 0]] ^ down[pairs[:, 1]])
     similar: Array = numbers[pairs[different <= MAX_BITS_DOWN]]
     return similar
-
-
-def _key(data: bytes) -> bytes:
-    first, second = content_key(data)
-    return first.to_bytes(8, "big") + second.to_bytes(8, "big")

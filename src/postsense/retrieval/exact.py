@@ -2,7 +2,15 @@
 
 import numpy as np
 
-from postsense.retrieval.ranking import Array, Hits, Queries, VectorSource, check_queries, rank
+from postsense.retrieval.ranking import (
+    Array,
+    Hits,
+    Queries,
+    VectorSource,
+    as_float32,
+    check_queries,
+    rank,
+)
 
 QUERY_BLOCK = 512  # queries a pass over the corpus
 POST_BLOCK = 8192  # posts whose vectors are in memory at a time
@@ -50,8 +58,8 @@ def _candidates(
     for start in range(0, len(numbers), post_block):
         of_block = numbers[start : start + post_block]
         post_image, post_text = source.vectors(of_block)
-        scores = image @ post_image.astype(np.float32).T
-        scores += text @ post_text.astype(np.float32).T  # (Q, block)
+        scores = image @ as_float32(post_image).T
+        scores += text @ as_float32(post_text).T  # (Q, block)
         best = _largest(np.concatenate([best, _largest(scores, k)], axis=1), k)
         threshold = np.maximum(lowest, best.min(axis=1) - TOLERANCE)
         rows, columns = np.nonzero(scores >= threshold[:, None])

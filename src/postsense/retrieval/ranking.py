@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 
 from postsense.errors import CorpusError
 
 Array = np.ndarray[Any, Any]
 
-QUERIES_AT_ONCE = 32  # their candidates' vectors fit a core's cache and are read in one go
+QUERIES_AT_ONCE = 16  # their candidates' vectors are read in one go
+CONVERTED_AT_ONCE = 32_000  # numbers; for 32,768 and more torch would start threads
 
 
 class VectorSource(Protocol):
@@ -153,6 +155,16 @@ def _rank_block(
 def _scores(image: Array, text: Array, queries: Queries, row: int) -> Array:
     """Fused scores (m,) float32; the same for a pair of query and post wherever it stands."""
     weight = float(queries.alpha[row])
-    scores = weight * np.vecdot(image.astype(np.float32), queries.image[row]).astype(np.float64)
-    scores += (1 - weight) * np.vecdot(text.astype(np.float32), queries.text[row])
+    scores = weight * np.vecdot(as_float32(image), queries.image[row]).astype(np.float64)
+    scores += (1 - weight) * np.vecdot(as_float32(text), queries.text[row])
     return np.asarray(scores, dtype=np.float32)
+
+
+def as_float32(half: Array) -> Array:
+    """The numbers of a float16 matrix as float32; torch converts four times as fast as NumPy."""
+    values = np.empty(half.shape, dtype=np.float32)
+    source = torch.from_numpy(half if half.flags.writeable else half.copy())
+    target, rows = torch.from_numpy(values), max(1, CONVERTED_AT_ONCE // half.shape[1])
+    for start in range(0, len(half), rows):
+        target[start : start + rows] = source[start : start + rows]
+    return values

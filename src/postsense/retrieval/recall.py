@@ -11,7 +11,7 @@ from postsense.retrieval.ranking import Array, Hits, Queries, VectorSource, chec
 
 NEIGHBORS = 5  # K of recall@K
 ALPHAS = (0.0, 0.3, 0.5, 0.7, 1.0)  # weights of the picture with which it is measured
-QUERIES = 60  # posts drawn for each of them
+QUERIES = 100  # posts drawn for each of them
 QUANTILE_95 = 1.959964  # of the normal distribution, two-sided
 
 Search = Callable[[Queries, int], Hits]
