@@ -34,6 +34,9 @@ bench: setup
 	$(BIN)/python benchmarks/cached_run.py $(DATA)/mvsa_single
 	$(BIN)/python benchmarks/memory.py 400
 	$(BIN)/python benchmarks/mvsa.py $(DATA)/mvsa_single
+	$(BIN)/python benchmarks/corpus_cleaning.py $(DATA)
+	$(BIN)/python benchmarks/retrieval.py $(DATA)/mvsa_single
+	$(BIN)/python benchmarks/cast.py $(DATA)
 
 clean:
 	rm -rf $(VENV) demo

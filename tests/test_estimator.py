@@ -1,5 +1,6 @@
 """PostClassifier: every kind of table, every method, and the same answers after loading."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -201,3 +202,20 @@ def test_progress_is_told(post_rows: Rows) -> None:
     )
     classifier.fit(post_rows)
     assert {"encode texts", "train"} <= steps
+
+
+def test_a_classifier_borrows_from_a_corpus_before_and_after_saving(
+    posts_file: Path, synthetic_corpus: Path, tmp_path: Path
+) -> None:
+    quick = {"training.epochs": 1, "self_training.rounds": 1, "training.device": "cpu"}
+    classifier = PostClassifier("self_training", corpus=synthetic_corpus, **quick)
+    classifier.fit(posts_file).save(tmp_path / "model")
+    asked = [{"id": "q", "text": "what a lovely day to sit at my desk"}]
+    before = classifier.predictions(asked)
+    after = PostClassifier.load(tmp_path / "model").predictions(asked)
+    moved = tmp_path / "moved"
+    shutil.copytree(synthetic_corpus, moved)
+    elsewhere = PostClassifier.load(tmp_path / "model", corpus=moved).predictions(asked)
+    assert before.hints is not None and len(before.hints[0]) == 5
+    assert before.hints == after.hints == elsewhere.hints
+    assert before.probs.tolist() == after.probs.tolist() == elsewhere.probs.tolist()

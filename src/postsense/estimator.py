@@ -30,15 +30,20 @@ class PostClassifier:
 
     def __init__(
         self,
-        method: str = "supervised",
+        method: str | None = None,
         *,
         preset: str | None = None,
+        corpus: str | Path | None = None,
         config: Config | None = None,
         progress: Progress = silent,
         **settings: Any,
     ) -> None:
-        """settings: any setting by its dotted name, such as **{"training.epochs": 5}."""
+        """corpus: folder of the corpus that lends comments, as `postsense corpus build` made it.
+
+        settings: any setting by its dotted name, such as **{"training.epochs": 5}.
+        """
         self.method, self.preset, self.given_config = method, preset, config
+        self.corpus = corpus
         self.settings, self.progress = settings, progress
         self.classifier: Classifier | None = None
 
@@ -49,7 +54,9 @@ class PostClassifier:
             return self.classifier.config
         if self.given_config is not None:
             return self.given_config
-        return load_config(preset=self.preset, values={"method": self.method, **self.settings})
+        given = {"method": self.method, "retrieval.corpus": self.corpus}
+        values = {key: value for key, value in given.items() if value is not None}
+        return load_config(preset=self.preset, values={**values, **self.settings})
 
     @property
     def classes_(self) -> np.ndarray[Any, Any]:
@@ -107,10 +114,14 @@ class PostClassifier:
         save_model(self._fitted(), Path(folder))
 
     @classmethod
-    def load(cls, folder: str | Path) -> "PostClassifier":
-        """Read a saved classifier; a run's `seed-N/model` is one. Never asks the network."""
-        loaded = cls()
-        loaded.classifier = load_model(Path(folder))
+    def load(cls, folder: str | Path, corpus: str | Path | None = None) -> "PostClassifier":
+        """Read a saved classifier; a run's `seed-N/model` is one. Never asks the network.
+
+        corpus: where the corpus is now; None: where it was in training.
+        """
+        loaded = cls(corpus=corpus)
+        moved = None if corpus is None else Path(corpus)
+        loaded.classifier = load_model(Path(folder)).with_corpus(moved)
         return loaded
 
     def _fitted(self) -> Classifier:

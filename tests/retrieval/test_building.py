@@ -152,6 +152,17 @@ def test_comments_on_other_posts_alone_are_refused(tmp_path, settings):
         build_corpus([posts], tmp_path / "corpus", settings, comments=[table])
 
 
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [([], "at least one comment"), ([{"post_id": "p0", "text": None}], "'text'.*no value in it")],
+)
+def test_a_comments_table_without_comments_is_refused(tmp_path, settings, rows, message):
+    posts = write_table(tmp_path / "posts.jsonl", [row(0)])
+    table = write_table(tmp_path / "comments.jsonl", rows)
+    with pytest.raises(DataError, match=message):
+        build_corpus([posts], tmp_path / "corpus", settings, comments=[table])
+
+
 def test_a_comments_table_without_the_column_is_refused(tmp_path, settings):
     posts = write_table(tmp_path / "posts.jsonl", [row(0)])
     table = write_table(tmp_path / "comments.jsonl", [{"post": "p0", "text": "nice one"}])

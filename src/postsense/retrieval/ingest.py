@@ -130,10 +130,13 @@ def _read_comment_table(raw: RawTable, settings: CorpusSettings, place: int) -> 
         for name in wanted:
             cells = chunk.columns.get(name, [None] * chunk.rows)
             values[name] += [_cell(cell) for cell in cells]
+    if not values[wanted[0]]:
+        raise DataError(raw.name, "at least one comment", "none", "Check that the table has rows.")
     for name, field in zip(wanted, ("comment_post", "comment_text"), strict=True):
         if all(value is None for value in values[name]):
             fix = f"{nearest(name, names)} {field} names the column to use."
-            raise DataError(raw.name, f"a column '{name}' of comments", "no such column", fix)
+            found = "no value in it" if name in names else "no such column"
+            raise DataError(raw.name, f"a column '{name}' of comments", found, fix)
     posts, texts = values[wanted[0]], values[wanted[1]]
     places = np.arange(place, place + len(posts))
     table = pa.table([pa.array(posts), places, pa.array(texts)], schema=RAW_COMMENTS)
