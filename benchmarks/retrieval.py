@@ -32,7 +32,7 @@ from retrieval_tuning import print_tuning
 
 ALPHAS = (0.0, 0.3, 0.5, 0.7, 1.0)
 QUERIES, TOP_K, REPEATS = 500, 5, 5
-MIN_RECALL = 0.97
+MIN_RECALL = 0.98  # of the posts that the build asks with; the tables tell that of other queries
 WILD_POSTS = 27_784_828  # of the corpus of Xu & Li 2022
 MiB = 2**20
 

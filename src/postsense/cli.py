@@ -166,7 +166,7 @@ def ablate(
     seeds: Annotated[int, typer.Option(min=1, help="Train this many seeds of each.")] = 5,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure what comments, self-training and retrieval bring, each part alone and all together."""
+    """Measure what comments, self-training and retrieval bring, each alone and all together."""
     from postsense.ablation import ablate as ablate_method
     from postsense.config_loading import load_config
     from postsense.terminal import print_comparison

@@ -221,12 +221,19 @@ def test_a_content_key_is_the_128_bit_hash_in_two_halves() -> None:
     assert f"{first:016x}{second:016x}" == digest
 
 
-def test_statistics_equal_those_of_numpy_and_spare_constant_columns() -> None:
+def test_deviations_are_drawn_halfway_to_their_mean() -> None:
     values = np.random.default_rng(0).normal(3, 2, (20, 3)).astype(np.float32)
     values[:, 1] = 4.0
 
     mean, deviation = statistics(torch.from_numpy(values))
 
     assert mean.numpy() == pytest.approx(values.mean(axis=0), rel=1e-5)
-    expected = values.std(axis=0)
-    assert deviation.tolist() == pytest.approx([expected[0], 1.0, expected[2]], rel=1e-5)
+    std = [float(np.std(column)) for column in values.T]
+    middle = sum(std) / 3
+    expected = [((one**2 + middle**2) / 2) ** 0.5 for one in std]
+    assert deviation.tolist() == pytest.approx(expected, rel=1e-5)
+    assert deviation[1] > 0.5  # a feature that hardly varies in train is not blown up in test
+
+
+def test_features_that_do_not_vary_at_all_are_left_at_their_scale() -> None:
+    assert statistics(torch.full((4, 3), 2.0))[1].tolist() == [1.0, 1.0, 1.0]

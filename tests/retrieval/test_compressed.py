@@ -177,8 +177,8 @@ def test_tuning_takes_the_first_trial_that_suffices(monkeypatch, source):
 
 
 def test_few_posts_are_all_scanned_before_more_candidates_are_ranked():
-    assert trials(10_000)[4] == (1, 200) and trials(10_000)[-1] == (1, 3200)
-    assert trials(30_000_000)[1][1] > 200  # of many posts, rather more candidates are
+    assert trials(10_000)[4] == (1, 50) and trials(10_000)[-1] == (1, 3200)
+    assert trials(30_000_000)[1][1] > 50  # of many posts, rather more candidates are
 
 
 def test_an_index_that_stays_below_the_recall_is_refused(monkeypatch, source):

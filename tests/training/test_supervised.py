@@ -11,6 +11,7 @@ from postsense.config import Config
 from postsense.config_loading import load_config
 from postsense.data.loading import load_posts
 from postsense.encoders.backbone import load_text_backbone
+from postsense.encoders.features import statistics
 from postsense.errors import DataError
 from postsense.inference import predict_logits
 from postsense.inputs import prepare_posts
@@ -102,7 +103,7 @@ def test_frozen_features_are_standardised_with_the_training_posts_alone(
     features = data.train.columns.text.batch(np.arange(10)).pooled
     assert model.text is not None
     torch.testing.assert_close(model.text.mean, features.mean(dim=0))
-    torch.testing.assert_close(model.text.deviation, features.std(dim=0, correction=0))
+    torch.testing.assert_close(model.text.deviation, statistics(features)[1])
 
 
 def test_posts_without_the_modality_do_not_count_in_its_statistics(

@@ -14,7 +14,7 @@ from postsense.retrieval.ranking import Array, Hits, Queries, VectorSource, chec
 from postsense.retrieval.recall import NEIGHBORS, Recall, RecallTest
 
 PROBED = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)  # shares of the cells that tuning tries
-DEPTHS = (200, 400, 800, 3200)  # candidates ranked exactly that tuning tries
+DEPTHS = (50, 100, 200, 400, 800, 3200)  # candidates ranked exactly that tuning tries
 SCANNED_PER_RANKED = 1200  # codes scanned in the time in which a candidate is ranked
 CANDIDATES_PER_HIT = 4  # at least, however shallow
 POSTS_PER_CANDIDATE = 8  # at least, in the cells probed
@@ -88,14 +88,15 @@ def tune(index: CompressedIndex, test: RecallTest, min_recall: float) -> Recall:
 
     Raises: CorpusError: even the most do not.
     """
-    for index.probed, index.depth in trials(index.codes.ntotal):
+    for probed, depth in trials(index.codes.ntotal):
+        index.probed, index.depth = probed, depth
         recall = test.measure(index.search_checked)
         if recall.worst >= min_recall:
             return recall
     raise CorpusError(
         "compressed index",
         f"recall@{NEIGHBORS} of at least {min_recall:g} with every weight of the picture",
-        f"{recall.worst:.3f} with {index.depth} candidates ranked exactly",
+        f"{recall.worst:.3f} with {depth} candidates ranked exactly",
         "Set index = 'exact', or a lower min_recall.",
     )
 
