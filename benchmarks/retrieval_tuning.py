@@ -76,7 +76,9 @@ def _blocks(source: GrownSource) -> Any:
 
 def _joint_cells(source: GrownSource) -> Any:
     """Our codes in cells that k-means finds in picture and text vectors together."""
-    projection = codes.projection_of(codes.build_codes(source, 0, silent))
+    ours = codes.build_codes(source, 0, silent)
+    transform = faiss.downcast_VectorTransform(ours.chain.at(0))
+    projection = faiss.vector_to_array(transform.A).reshape(transform.d_out, transform.d_in).T
     dims = projection.shape[1]
     training = next(_blocks(source)) @ projection
     means = faiss.Kmeans(dims, 1024, niter=10, seed=1, min_points_per_centroid=1)
@@ -85,6 +87,7 @@ def _joint_cells(source: GrownSource) -> Any:
     cells.add(means.centroids)
     index = faiss.IndexIVFPQFastScan(cells, dims, 1024, dims // 4, 4, faiss.METRIC_INNER_PRODUCT)
     index.by_residual = False
+    index.cp.min_points_per_centroid = 1
     index.train(training)
     for block in _blocks(source):
         index.add(block @ projection)
@@ -96,6 +99,7 @@ def _first_index(source: GrownSource) -> Any:
     index = faiss.index_factory(
         source.image_dim + source.text_dim, "PCAR512,IVF1024,RaBitQ", faiss.METRIC_INNER_PRODUCT
     )
+    faiss.extract_index_ivf(index).cp.min_points_per_centroid = 1
     index.train(np.concatenate(list(islice(_blocks(source), 2))))
     for block in _blocks(source):
         index.add(block)

@@ -1,5 +1,7 @@
 """What a corpus lends: comments of similar posts, and posts for those that train."""
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from postsense.errors import CorpusError
 from postsense.posts import Posts, joined_posts
 from postsense.retrieval.borrowing import borrow_for_prediction, borrow_for_training
 from postsense.retrieval.corpus import open_corpus
+from postsense.retrieval.removal import remove_posts
 
 
 @pytest.fixture(scope="module")
@@ -105,3 +108,60 @@ def test_comments_can_be_left_out(posts: Posts, synthetic_corpus: Path) -> None:
 def test_a_corpus_that_is_not_there_is_one_line(posts: Posts, tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="expected a corpus, found no such folder"):
         borrow_for_prediction(posts, configured(tmp_path / "none"))
+
+
+@pytest.fixture
+def own_corpus(synthetic_corpus: Path, tmp_path: Path) -> Path:
+    """A copy of the corpus that a test may change."""
+    shutil.copytree(synthetic_corpus, tmp_path / "corpus")
+    return tmp_path / "corpus"
+
+
+def test_a_corpus_whose_posts_were_all_removed_is_refused(posts: Posts, own_corpus: Path) -> None:
+    remove_posts(own_corpus, open_corpus(own_corpus).keys().id)
+    with pytest.raises(CorpusError, match="expected a corpus with posts, found none left in it"):
+        borrow_for_prediction(posts, configured(own_corpus))
+
+
+def test_an_encoder_that_changed_since_the_build_is_refused(posts: Posts, own_corpus: Path) -> None:
+    manifest = json.loads((own_corpus / "corpus.json").read_text())
+    manifest["text_key"] = "text-of-old"
+    (own_corpus / "corpus.json").write_text(json.dumps(manifest))
+    with pytest.raises(CorpusError, match="expected the text encoder it was built with, 'text-of"):
+        borrow_for_prediction(posts, configured(own_corpus))
+
+
+def test_an_index_of_another_corpus_is_refused(posts: Posts, own_corpus: Path) -> None:
+    file = own_corpus / "index" / "index.json"
+    index = json.loads(file.read_text())
+    file.write_text(json.dumps({**index, "identity": "0" * 32}))
+    with pytest.raises(CorpusError, match="expected the index of corpus"):
+        borrow_for_prediction(posts, configured(own_corpus))
+
+
+def test_more_neighbours_than_posts_are_as_many_as_there_are(
+    posts: Posts, own_corpus: Path
+) -> None:
+    ids = open_corpus(own_corpus).keys().id
+    remove_posts(own_corpus, ids[4:])
+    settings = {"method": "self_training", "self_training.neighbors": 9}
+    rows = np.arange(30)
+    borrowed = borrow_for_training(posts, rows[:5], rows[5:], configured(own_corpus, **settings))
+    assert borrowed is not None and borrowed.pairs is not None
+    assert np.bincount(borrowed.pairs.queries, minlength=5).max() == 4
+
+
+def test_a_post_whose_only_neighbours_are_itself_gets_no_hint(own_corpus: Path) -> None:
+    corpus = open_corpus(own_corpus)
+    remove_posts(own_corpus, corpus.keys().id[1:])
+    asked = corpus.posts(corpus.numbers[:1])
+    borrowed = borrow_for_prediction(asked, configured(own_corpus))
+    assert borrowed is not None and borrowed.hints == ((),)
+
+
+def test_the_published_search_lends_comments_too(posts: Posts, own_corpus: Path) -> None:
+    config = configured(own_corpus, **{"retrieval.fidelity": "released"})
+    rows = np.arange(30)
+    borrowed = borrow_for_training(posts, rows[:20], rows[20:], config)
+    assert borrowed is not None and 0 < borrowed.alpha < 1
+    assert sum(map(len, borrowed.hints)) > 50

@@ -5,7 +5,7 @@ from made_vectors import make_source
 
 from postsense.progress import silent
 from postsense.retrieval.cells import best_cells, centroids_of, learn_cells
-from postsense.retrieval.codes import build_codes, projection_of
+from postsense.retrieval.codes import axes_of, build_codes
 
 
 def slow_cell(vector, centroids):
@@ -25,7 +25,7 @@ def built():
 
 def test_a_post_lies_in_the_cell_of_its_nearest_picture_and_text_centers(built):
     source, index, codes = built
-    vectors = np.hstack(source.vectors(np.arange(200))).astype(np.float32) @ projection_of(index)
+    vectors = axes_of(index, source.image_dim).project(*source.vectors(np.arange(200)))
     lists = [
         set(faiss.rev_swig_ptr(codes.invlists.get_ids(cell), codes.invlists.list_size(cell)))
         for cell in range(codes.nlist)

@@ -5,7 +5,7 @@ from made_vectors import MadeSource, make_queries, make_source
 
 from postsense.errors import CorpusError
 from postsense.progress import silent
-from postsense.retrieval.codes import build_codes, project_queries, projection_of
+from postsense.retrieval.codes import build_codes
 from postsense.retrieval.compressed import CompressedIndex, trials, tune
 from postsense.retrieval.exact import ExactIndex
 from postsense.retrieval.ranking import Hits, check_queries
@@ -101,8 +101,7 @@ def test_memory_of_a_build_is_bounded_by_the_posts_read_at_a_time(source):
 def test_projected_queries_keep_inner_products_of_vectors_that_are_narrow(source, index):
     queries = check_queries(source, *make_queries(5))
     image, text = source.vectors(np.arange(9))
-    posts = np.concatenate([image, text], axis=1).astype(np.float32) @ projection_of(index.index)
-    inner = project_queries(queries, index.projection) @ posts.T
+    inner = index.axes.project_queries(queries) @ index.axes.project(image, text).T
     expected = queries.weighted_image @ image.T + queries.weighted_text @ text.T
     np.testing.assert_allclose(inner, expected, atol=1e-3)
 

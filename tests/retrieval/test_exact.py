@@ -4,7 +4,7 @@ from made_vectors import IMAGE_DIM, TEXT_DIM, MadeSource, make_queries, make_sou
 
 from postsense.errors import CorpusError
 from postsense.retrieval.exact import ExactIndex, exact_candidates
-from postsense.retrieval.ranking import check_queries, rank
+from postsense.retrieval.ranking import as_float32, check_queries, rank
 
 
 def test_hits_are_those_of_scoring_every_pair_slowly():
@@ -119,8 +119,17 @@ def test_alpha_out_of_range_is_refused():
         ExactIndex(make_source(5)).search(image, text, np.append(alpha[:3], 1.5), 3)
 
 
+def test_half_precision_is_converted_without_change_whatever_its_shape_or_owner():
+    every = np.arange(2**16, dtype=np.uint16).view(np.float16)
+    finite = every[np.isfinite(every)][: 31 * 2000].reshape(31, 2000)
+    finite.flags.writeable = False
+    assert as_float32(finite).tobytes() == finite.astype(np.float32).tobytes()
+    assert as_float32(finite[:, ::7]).tobytes() == finite[:, ::7].astype(np.float32).tobytes()
+    assert as_float32(finite[:0]).shape == (0, 2000)
+
+
 def test_vectors_are_read_in_blocks():
     source = make_source(300)
     ExactIndex(source, post_block=64).search(*make_queries(2), 3)
     assert source.read[:5] == [64, 64, 64, 64, 44]
-    assert max(source.read[5:]) < 30  # to rank candidates
+    assert max(source.read[5:]) < 30  # to rank the candidates

@@ -19,7 +19,7 @@ def source() -> MadeSource:
 @pytest.fixture(scope="module")
 def built(source, tmp_path_factory):
     folder = tmp_path_factory.mktemp("index")
-    report = build_index(source, folder, kind="compressed", min_recall=0.9, identity="one")
+    report = build_index(source, folder, kind="compressed", min_recall=0.97, identity="one")
     return folder, report
 
 
@@ -41,7 +41,7 @@ def appended(source, count, seed=9):
 
 @pytest.mark.parametrize("kind", ["exact", "compressed"])
 def test_a_written_index_finds_what_it_found_before(kind, source, tmp_path):
-    build_index(source, tmp_path, kind=kind, min_recall=0.9, identity="one")
+    build_index(source, tmp_path, kind=kind, min_recall=0.97, identity="one")
     once = open_index(tmp_path, source, identity="one").search(*make_queries(9), 5)
     again = open_index(tmp_path, source, identity="one").search(*make_queries(9), 5)
     exact = ExactIndex(source).search(*make_queries(9), 5)
@@ -52,7 +52,9 @@ def test_a_written_index_finds_what_it_found_before(kind, source, tmp_path):
 
 def test_auto_is_exact_up_to_a_number_of_posts(tmp_path, source):
     assert build_index(source, tmp_path / "a", exact_below=COUNT, identity="").kind == "exact"
-    report = build_index(source, tmp_path / "b", exact_below=COUNT - 1, min_recall=0.9, identity="")
+    report = build_index(
+        source, tmp_path / "b", exact_below=COUNT - 1, min_recall=0.97, identity=""
+    )
     assert report.kind == "compressed"
 
 
@@ -63,7 +65,7 @@ def test_the_report_says_what_was_measured_and_is_kept(built):
     assert (kept["count"], kept["highest"]) == (COUNT, COUNT - 1)
     assert kept["recall"]["mean"] == report.recall.mean
     low, high = report.recall.interval
-    assert 0.9 <= report.recall.worst <= report.recall.mean and low < report.recall.mean < high
+    assert 0.97 <= report.recall.worst <= report.recall.mean and low < report.recall.mean < high
     assert (
         report.depth >= 100
         and 0 < report.probed <= 1
@@ -73,7 +75,7 @@ def test_the_report_says_what_was_measured_and_is_kept(built):
 
 
 def test_the_same_seed_writes_the_same_codes(built, source, tmp_path):
-    build_index(source, tmp_path, kind="compressed", min_recall=0.9, identity="two")
+    build_index(source, tmp_path, kind="compressed", min_recall=0.97, identity="two")
     assert (tmp_path / "index.faiss").read_bytes() == (built[0] / "index.faiss").read_bytes()
 
 
@@ -123,7 +125,7 @@ def test_posts_added_later_are_scored_exactly_beside_the_index(built, source):
 
 @pytest.mark.parametrize("kind", ["exact", "compressed"])
 def test_removed_posts_never_come_back(kind, source, tmp_path):
-    build_index(source, tmp_path, kind=kind, min_recall=0.9, identity="one")
+    build_index(source, tmp_path, kind=kind, min_recall=0.97, identity="one")
     queries = make_queries(30)
     before = open_index(tmp_path, source, identity="one").search(*queries, 5)
     gone = np.unique(before.numbers)

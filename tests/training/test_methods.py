@@ -89,7 +89,7 @@ def test_val_decides_the_epoch_and_nothing_else(post_rows: Rows, tmp_path: Path)
     _, clean = fit(post_rows, tmp_path / "a")
     classifier, misled = fit(rows, tmp_path / "b")
     assert [r["train_total"] for r in clean.history] == [r["train_total"] for r in misled.history]
-    assert (clean.best_epoch, misled.best_epoch) == (4, 1)
+    assert clean.best_epoch > misled.best_epoch == 1
     assert classifier.classes == ("negative", "neutral", "positive")
 
 

@@ -1,13 +1,15 @@
 """Compressed fused search: candidates from codes in memory, ranked by the stored vectors."""
 
+from concurrent.futures import ThreadPoolExecutor
 from math import ceil
+from threading import Lock
 from typing import Any
 
 import numpy as np
 
 from postsense.errors import CorpusError
 from postsense.retrieval.cells import best_cells, centroids_of
-from postsense.retrieval.codes import project_queries, projection_of
+from postsense.retrieval.codes import axes_of
 from postsense.retrieval.exact import exact_candidates
 from postsense.retrieval.index_files import load_faiss
 from postsense.retrieval.ranking import Array, Hits, Queries, VectorSource, check_queries, rank
@@ -18,7 +20,8 @@ DEPTHS = (50, 100, 200, 400, 800, 3200)  # candidates ranked exactly that tuning
 SCANNED_PER_RANKED = 1200  # codes scanned in the time in which a candidate is ranked
 CANDIDATES_PER_HIT = 4  # at least, however shallow
 POSTS_PER_CANDIDATE = 8  # at least, in the cells probed
-QUERY_BLOCK = 256  # queries whose cells and candidates are in memory at a time
+QUERY_BLOCK = 1024  # queries whose candidates are in memory at a time
+SCAN_BLOCK = 128  # queries that one thread scans for
 SCAN = 13  # Faiss's number of the scan whose candidates do not depend on the other queries
 
 
@@ -39,7 +42,8 @@ class CompressedIndex:
         self.later = source.numbers[source.numbers > highest]
         self.codes = load_faiss().downcast_index(index.index)
         self.codes.implem = SCAN
-        self.projection, self.centroids = projection_of(index), centroids_of(self.codes)
+        self.scanning = Lock()  # the number of cells probed is a property of the Faiss index
+        self.axes, self.centroids = axes_of(index, source.image_dim), centroids_of(self.codes)
         if len(source.numbers) - len(self.later) < self.codes.ntotal:
             _remove_lost(self.codes, source.numbers)
 
@@ -57,8 +61,7 @@ class CompressedIndex:
         )
 
     def _search_block(self, queries: Queries, k: int) -> Hits:
-        depth = min(self.codes.ntotal, max(self.depth, CANDIDATES_PER_HIT * k))
-        found = self._scan(project_queries(queries, self.projection), depth, k)
+        found = self._scan(queries, k)
         later = exact_candidates(self.source, self.later, queries, k)
         candidates = [
             np.concatenate([row[row >= 0], extra]) if heard else extra
@@ -66,21 +69,34 @@ class CompressedIndex:
         ]
         return rank(self.source, queries, candidates, k)
 
-    def _scan(self, projected: Array, depth: int, k: int) -> Array:
+    def _scan(self, queries: Queries, k: int) -> Array:
         """Candidates (Q, depth) int64, -1 where there are fewer; at least k of as many posts."""
-        if not depth or not len(projected):
-            return np.zeros((len(projected), 0), dtype=np.int64)
+        depth = min(self.codes.ntotal, max(self.depth, CANDIDATES_PER_HIT * k))
+        if not depth:
+            return np.zeros((len(queries), 0), dtype=np.int64)
         share = max(self.probed, POSTS_PER_CANDIDATE * depth / self.codes.ntotal)
-        found = self._scan_cells(projected, depth, min(1.0, share))
-        few = np.flatnonzero((found >= 0).sum(axis=1) < min(k, depth))
-        if len(few) and share < 1:  # the cells probed are thinly filled
-            found[few] = self._scan_cells(projected[few], depth, 1.0)
+        with self.scanning:
+            found = self._scan_cells(queries, depth, min(1.0, share))
+            few = np.flatnonzero((found >= 0).sum(axis=1) < min(k, depth))
+            if len(few) and share < 1:  # the cells probed are thinly filled
+                found[few] = self._scan_cells(queries[few], depth, 1.0)
         return found
 
-    def _scan_cells(self, projected: Array, depth: int, share: float) -> Array:
-        cells = best_cells(projected, self.centroids, ceil(share * self.codes.nlist))
-        self.codes.nprobe = cells.shape[1]
-        return np.asarray(self.codes.search_preassigned(projected, depth, cells, None)[1])
+    def _scan_cells(self, queries: Queries, depth: int, share: float) -> Array:
+        found = np.empty((len(queries), depth), dtype=np.int64)
+        self.codes.nprobe = ceil(share * self.codes.nlist)
+
+        def scan(start: int) -> None:
+            rows = slice(start, start + SCAN_BLOCK)
+            projected = self.axes.project_queries(queries[rows])
+            cells = best_cells(projected, self.centroids, self.codes.nprobe)
+            found[rows] = self.codes.search_preassigned(projected, depth, cells, None)[1]
+
+        faiss = load_faiss()
+        threads = faiss.omp_get_max_threads()  # those of Faiss itself would wait for each block
+        with ThreadPoolExecutor(threads, initializer=faiss.omp_set_num_threads, initargs=(1,)) as w:
+            list(w.map(scan, range(0, len(queries), SCAN_BLOCK)))
+        return found
 
 
 def tune(index: CompressedIndex, test: RecallTest, min_recall: float) -> Recall:

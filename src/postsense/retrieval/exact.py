@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from postsense.progress import Progress, silent
 from postsense.retrieval.ranking import (
     Array,
     Hits,
@@ -34,7 +35,12 @@ class ExactIndex:
 
 
 def exact_candidates(
-    source: VectorSource, numbers: Array, queries: Queries, k: int, post_block: int = POST_BLOCK
+    source: VectorSource,
+    numbers: Array,
+    queries: Queries,
+    k: int,
+    post_block: int = POST_BLOCK,
+    progress: Progress = silent,
 ) -> list[Array]:
     """For each query the numbers of all posts that may be among its k best, ascending.
 
@@ -45,6 +51,7 @@ def exact_candidates(
     for start in range(0, len(queries), QUERY_BLOCK):
         block = queries[start : start + QUERY_BLOCK]
         candidates += _candidates(source, numbers, block, k, post_block)
+        progress("search exactly", start + len(block), len(queries))
     return candidates
 
 

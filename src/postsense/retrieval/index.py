@@ -127,7 +127,7 @@ def _build_compressed(
     numbers = source.numbers
     codes = build_codes(source, seed, progress)
     index = CompressedIndex(source, codes, probed=1, depth=0, highest=int(numbers[-1]))
-    recall = tune(index, make_recall_test(source, seed), min_recall)
+    recall = tune(index, make_recall_test(source, seed, progress), min_recall)
     sha256 = write_codes(codes, folder / "index.faiss")
     return IndexReport(
         "compressed",

@@ -17,7 +17,7 @@ from postsense.errors import CorpusError
 
 Array = np.ndarray[Any, Any]
 
-QUERIES_AT_ONCE = 16  # their candidates' vectors are read in one go
+RANKED_AT_ONCE = 16  # queries a thread ranks in turn; one's vectors fit a core's cache
 CONVERTED_AT_ONCE = 32_000  # numbers; for 32,768 and more torch would start threads
 
 
@@ -65,7 +65,7 @@ class Queries:
     def __len__(self) -> int:
         return len(self.alpha)
 
-    def __getitem__(self, rows: slice) -> "Queries":
+    def __getitem__(self, rows: slice | Array) -> "Queries":
         return Queries(self.image[rows], self.text[rows], self.alpha[rows])
 
     @property
@@ -127,29 +127,18 @@ def rank(
         np.full((len(queries), k), -np.inf, dtype=np.float32),
     )
 
-    def block(start: int) -> None:
-        _rank_block(source, queries, candidates, slice(start, start + QUERIES_AT_ONCE), hits)
+    def rank_rows(rows: range) -> None:
+        for row in rows:
+            numbers = candidates[row]
+            scores = _scores(*source.vectors(numbers), queries, row)
+            best = np.lexsort((numbers, -scores))[:k]
+            hits.numbers[row, : len(best)] = numbers[best]
+            hits.scores[row, : len(best)] = scores[best]
 
+    rows = range(len(queries))
     with ThreadPoolExecutor(threads or len(os.sched_getaffinity(0))) as workers:
-        list(workers.map(block, range(0, len(queries), QUERIES_AT_ONCE)))
+        list(workers.map(rank_rows, [rows[i : i + RANKED_AT_ONCE] for i in rows[::RANKED_AT_ONCE]]))
     return hits
-
-
-def _rank_block(
-    source: VectorSource, queries: Queries, candidates: Sequence[Array], rows: slice, hits: Hits
-) -> None:
-    """Fill the rows of hits; each candidate's vectors are read once."""
-    own = candidates[rows]
-    wanted = np.unique(np.concatenate(own)) if own else np.zeros(0, dtype=np.int64)
-    if not len(wanted):
-        return
-    image, text = source.vectors(wanted)
-    for row, numbers in enumerate(own, start=rows.start):
-        at = np.searchsorted(wanted, numbers)
-        scores = _scores(image[at], text[at], queries, row)
-        best = np.lexsort((numbers, -scores))[: hits.numbers.shape[1]]
-        hits.numbers[row, : len(best)] = numbers[best]
-        hits.scores[row, : len(best)] = scores[best]
 
 
 def _scores(image: Array, text: Array, queries: Queries, row: int) -> Array:

@@ -6,6 +6,7 @@ from math import sqrt
 
 import numpy as np
 
+from postsense.progress import Progress, silent
 from postsense.retrieval.exact import exact_candidates
 from postsense.retrieval.ranking import Array, Hits, Queries, VectorSource, check_queries, rank
 
@@ -55,7 +56,7 @@ class RecallTest:
         return Recall(mean, wilson_interval(mean, len(shares)), by_alpha)
 
 
-def make_recall_test(source: VectorSource, seed: int) -> RecallTest:
+def make_recall_test(source: VectorSource, seed: int, progress: Progress = silent) -> RecallTest:
     """Draw posts as queries, each with one weight of the picture, and search them exactly."""
     numbers = source.numbers
     generator = np.random.default_rng(seed)
@@ -63,7 +64,7 @@ def make_recall_test(source: VectorSource, seed: int) -> RecallTest:
     own = numbers[generator.choice(len(numbers), count, replace=False)]
     alphas = np.resize(np.array(ALPHAS), count)
     queries = check_queries(source, *source.vectors(own), alphas)
-    candidates = exact_candidates(source, numbers, queries, NEIGHBORS + 1)
+    candidates = exact_candidates(source, numbers, queries, NEIGHBORS + 1, progress=progress)
     hits = rank(source, queries, candidates, NEIGHBORS + 1)
     return RecallTest(own, queries, alphas, other_scores(hits, own))
 
