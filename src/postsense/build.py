@@ -101,7 +101,7 @@ def _fusion(config: Config, encoders: Encoders) -> nn.Module:
 
 
 def _with_comments(config: Config, fusion: nn.Module, encoders: Encoders) -> nn.Module:
-    hidden, dropout = config.fusion.hidden, config.fusion.input_dropout
+    hidden, dropout = config.fusion.hidden, config.comments.dropout
     if isinstance(fusion, Bitransformer):
         return EarlyComments(fusion, hidden)
     assert encoders.text_dim is not None

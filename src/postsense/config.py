@@ -111,11 +111,15 @@ class RetrievalSettings(Section):
     )
     posts: int = Field(10, ge=1, description="similar posts that lend comments")
     per_picture: int = Field(2, ge=1, description="similar posts on one picture at most")
+    min_score: float = Field(
+        0.4, ge=-1, le=1, description="fused score below which a post lends nothing; -1: all lend"
+    )
 
 
 class CommentSettings(Section):
     count: int = Field(5, ge=0, description="hint comments of a post (N); 0: none are read")
     per_post: int = Field(5, ge=1, description="first comments taken of a similar post")
+    dropout: float = Field(0.8, ge=0, lt=1, description="dropout on the vectors of hint comments")
     min_words: int = Field(3, ge=1, description="words a comment must have")
     max_generic: float = Field(
         0.5,

@@ -43,7 +43,9 @@ def make(name: str = "concat") -> Any:
         "hierarchical": lambda: Hierarchical(TEXT_DIM, IMAGE_DIM, TEXT_DIM, HIDDEN, 0.0),
     }[name]()
     attentions = comment_attentions(name, fusion, HIDDEN)
-    return WithComments(fusion, attentions, TEXT_DIM, HIDDEN, 0.0).eval()
+    module = WithComments(fusion, attentions, TEXT_DIM, HIDDEN, 0.0).eval()
+    torch.nn.init.normal_(module.project.weight)  # which starts at zero
+    return module
 
 
 def read_by(name: str) -> tuple[Embeddings, ...]:
@@ -56,7 +58,7 @@ def naive_late_fusion(module: WithComments, post: int, comments: CommentVectors)
     vectors = [
         module.comment(c) for c, there in zip(comments.vectors[post], PRESENT[post]) if there
     ]
-    parts = [joined.fused[post]]
+    parts = []
     for modality, query in (("text", TEXT.pooled[post]), ("image", IMAGE.pooled[post])):
         attention = module.attentions[modality]
         assert isinstance(attention, BilinearAttention)
@@ -68,7 +70,7 @@ def naive_late_fusion(module: WithComments, post: int, comments: CommentVectors)
         for score, vector in zip(scores, vectors):
             attended = attended + math.exp(score) / total * vector
         parts.append(attended)
-    return torch.relu(module.project(torch.cat(parts)))
+    return joined.fused[post] + module.project(torch.cat(parts))
 
 
 @torch.no_grad()
@@ -124,3 +126,15 @@ def test_comments_change_what_is_said_of_a_post_that_has_them() -> None:
         module(TEXT, IMAGE, comments=comments).fused == module(TEXT, IMAGE, comments=other).fused
     ).all(dim=1)
     assert same.tolist() == [False, False, False, True]
+
+
+def test_it_starts_as_the_base_classifier_and_stays_it_without_comments() -> None:
+    torch.manual_seed(0)
+    fusion = Concat(TEXT_DIM, IMAGE_DIM, HIDDEN, 0.0)
+    attentions = comment_attentions("concat", fusion, HIDDEN)
+    module = WithComments(fusion, attentions, TEXT_DIM, HIDDEN, 0.0)
+    base = fusion(TEXT, IMAGE).fused
+    assert torch.equal(module(TEXT, IMAGE, comments=some_comments()).fused, base)
+    torch.nn.init.normal_(module.project.weight)
+    changed = (module(TEXT, IMAGE, comments=some_comments()).fused != base).any(dim=1)
+    assert changed.tolist() == [True, True, True, False]

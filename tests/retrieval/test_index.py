@@ -168,7 +168,7 @@ def test_an_index_without_its_codes_is_refused(copied, source):
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 99}', "\x00"])
 def test_a_damaged_or_foreign_description_is_refused(text, copied, source):
     (copied / "index.json").write_text(text)
-    with pytest.raises(CorpusError, match="index.json: expected .* Build the index again"):
+    with pytest.raises(CorpusError, match="index.json: expected .* Build it with"):
         open_index(copied, source, identity="one")
 
 
@@ -177,3 +177,9 @@ def test_missing_faiss_is_one_clear_line(monkeypatch, source, tmp_path):
     with pytest.raises(CorpusError, match=r"faiss-cpu.*pip install 'postsense\[corpus\]'"):
         build_index(source, tmp_path, kind="compressed", identity="one")
     build_index(source, tmp_path, kind="exact", identity="one")
+
+
+def test_a_description_without_an_identity_is_refused(copied, source):
+    (copied / "index.json").write_text('{"format": 1}')
+    with pytest.raises(CorpusError, match="found that of 'None'"):
+        open_index(copied, source, identity="one")

@@ -76,7 +76,7 @@ def test_a_list_holds_a_tenth_of_the_corpus(index):
 def test_codes_have_eight_bytes_and_cells_are_scaled_to_the_corpus(index):
     assert index.image.code_size == index.text.code_size == 8
     assert index.image.nlist == COUNT // 103
-    assert index.image.nprobe == 4  # of 19 cells; they hold a fifth of the posts
+    assert index.image.nprobe == 19  # ten times R posts, as published: all cells
 
 
 def test_a_post_without_a_modality_is_not_in_its_list(index, source):

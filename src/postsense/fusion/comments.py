@@ -28,10 +28,11 @@ class WithComments(nn.Module):
 
     Source: Xu & Li 2022, Comment-Aware Self-Training, section 3.2, late fusion.
         c_n = W_c comment_n;  att_h = sum_n softmax_n(score(h, c_n)) c_n  for h in {text, image}
-        x = ReLU(W [fused; att_text; att_image] + b)
+        x = fused + W [att_text; att_image]
     The score is that of the base classifier: bilinear, of CoMN additive, of MMSD a pair's.
-    Deviation: a ReLU where the released heads are linear, so that hints and posts can interact;
-    dropout on the comments; the attended vectors of all classifiers enter one layer.
+    Deviation: the released code has x = W_f fused + W [att_text; att_image] + b; without W_f and b
+    a post without hints is judged as without this module. W starts at zero, so that training
+    starts from the base classifier. Dropout on the comments.
     """
 
     def __init__(
@@ -40,25 +41,26 @@ class WithComments(nn.Module):
         attentions: nn.ModuleDict,
         comment_dim: int,
         hidden: int,
-        input_dropout: float,
+        dropout: float,
     ) -> None:
         """attentions: 'text' and 'image', those that the fusion reads."""
         super().__init__()
         self.fusion, self.attentions = fusion, attentions
-        self.dropout = nn.Dropout(input_dropout)
+        self.dropout = nn.Dropout(dropout)
         self.comment = nn.Linear(comment_dim, hidden)
-        self.project = nn.Linear(hidden * (1 + len(attentions)), hidden)
+        self.project = nn.Linear(hidden * len(attentions), hidden, bias=False)
+        nn.init.zeros_(self.project.weight)
 
     def forward(self, *modalities: Embeddings, comments: CommentVectors) -> Joined:
         """Embeddings of the modalities and the comments → fused (B, F) and attention weights."""
         joined: Joined = self.fusion(*modalities)
         vectors = self.comment(self.dropout(comments.vectors))
-        parts, weights = [joined.fused], []
+        parts, weights = [], []
         for modality, attention in self.attentions.items():
             attended, weight = attention(getattr(joined, modality), vectors, comments.present)
             parts.append(attended)
             weights.append(weight)
-        fused = torch.relu(self.project(torch.cat(parts, dim=1)))
+        fused = joined.fused + self.project(torch.cat(parts, dim=1))
         return Joined(fused, joined.text, joined.image, torch.stack(weights).mean(dim=0))
 
 

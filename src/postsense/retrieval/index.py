@@ -105,7 +105,7 @@ def open_index(folder: Path, source: VectorSource, *, identity: str) -> Index:
     """
     description = read_description(folder / "index.json")
     if description.get("identity") != identity:
-        found = f"that of '{description['identity']}'"
+        found = f"that of '{description.get('identity')}'"
         raise CorpusError(
             folder / "index.json", f"the index of corpus '{identity}'", found, REBUILD
         )

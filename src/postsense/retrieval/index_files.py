@@ -11,7 +11,7 @@ from postsense.errors import CorpusError
 from postsense.retrieval.language import missing_extra
 
 FORMAT = 1
-REBUILD = "Build the index again."
+REBUILD = "Build it with 'postsense corpus index CORPUS'."
 
 
 def load_faiss() -> Any:

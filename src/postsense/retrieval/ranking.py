@@ -153,7 +153,7 @@ def as_float32(half: Array) -> Array:
     """The numbers of a float16 matrix as float32; torch converts four times as fast as NumPy."""
     values = np.empty(half.shape, dtype=np.float32)
     source = torch.from_numpy(half if half.flags.writeable else half.copy())
-    target, rows = torch.from_numpy(values), max(1, CONVERTED_AT_ONCE // half.shape[1])
+    target, rows = torch.from_numpy(values), max(1, CONVERTED_AT_ONCE // max(1, half.shape[1]))
     for start in range(0, len(half), rows):
         target[start : start + rows] = source[start : start + rows]
     return values

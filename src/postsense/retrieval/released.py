@@ -3,12 +3,12 @@
 Source: Xu & Li 2022, Comment-Aware Self-Training, section 3.2 and its released code. For each
 modality a Faiss IndexIVFPQ finds the R posts nearest by squared L2 distance of the codes; the posts
 in both lists are sorted by alpha * d_img + (1 - alpha) * d_txt, distances kept as float16(d / 100).
-Deviation: vectors are the corpus's, centred and of unit length, where the code's are raw. 270,000
+Deviation: vectors are the corpus's, centered and of unit length, where the code's are raw. 270,000
 cells for 27.8 million posts become one for 103 posts. R, 100,000 there, is a tenth of the corpus:
-the intersection of smaller shares is empty in a small corpus. Cells that hold 2 R posts are probed.
-A query whose lists share no post, for which the code has no answer, gets its text list; so does one
-without a picture, and one without words its picture list. Lists shorter than R end there; the code
-crashes on their padding.
+the intersection of smaller shares is empty in a small corpus. The cells probed hold 10 R posts, as
+there; here that is all of them. A query whose lists share no post, for which the code has no
+answer, gets its text list; so does one without a picture, and one without words its picture list.
+Lists shorter than R end there; the code crashes on their padding.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ POSTS_PER_CELL = 103
 CODE_BYTES = 8
 NEAREST_SHARE = 0.1  # R as a share of the corpus
 FEWEST_NEAREST = 100  # R in a corpus of fewer than 1,000 posts
-PROBED_PER_NEAREST = 2  # posts in the probed cells for each of the R
+PROBED_PER_NEAREST = 10  # posts in the probed cells for each of the R, as published
 TRAINING_PER_CELL = 32  # posts drawn to learn the cells
 CENTROIDS = 256  # of each of the eight parts of a code
 QUERY_BLOCK = 16  # queries whose two lists are in memory at a time

@@ -42,6 +42,11 @@ class Found:
         """The best `count` of each query."""
         return Found(self.numbers[:, :count], self.scores[:, :count])
 
+    def at_least(self, score: float) -> "Found":
+        """The posts found with this score or a better one."""
+        far = self.scores < score
+        return Found(np.where(far, -1, self.numbers), np.where(far, -np.inf, self.scores))
+
 
 @dataclass(frozen=True)
 class Searcher:
