@@ -25,7 +25,8 @@ def posts(tmp_path_factory: pytest.TempPathFactory) -> Posts:
 
 
 def configured(corpus: Path, **settings: Any) -> Config:
-    return load_config(values={"retrieval.corpus": corpus, **settings})
+    values = {"retrieval.corpus": corpus, "retrieval.min_score": -1}
+    return load_config(values={**values, **settings})
 
 
 def test_without_a_corpus_nothing_is_borrowed(posts: Posts) -> None:
@@ -157,6 +158,17 @@ def test_a_post_whose_only_neighbours_are_itself_gets_no_hint(own_corpus: Path) 
     asked = corpus.posts(corpus.numbers[:1])
     borrowed = borrow_for_prediction(asked, configured(own_corpus))
     assert borrowed is not None and borrowed.hints == ((),)
+
+
+def test_posts_that_are_not_similar_lend_nothing(posts: Posts, own_corpus: Path) -> None:
+    settings = {"method": "self_training", "retrieval.min_score": 0.5}
+    rows = np.arange(30)
+    some = borrow_for_training(posts, rows[:20], rows[20:], configured(own_corpus, **settings))
+    settings["retrieval.min_score"] = 1.0
+    none = borrow_for_training(posts, rows[:20], rows[20:], configured(own_corpus, **settings))
+    assert some is not None and some.pairs is not None and none is not None
+    assert none.pairs is not None and none.hints == ((),) * 30 and not len(none.pairs.rows)
+    assert 0 < len(some.pairs.rows) < 60 and (some.pairs.scores >= 0.5).all()
 
 
 def test_the_published_search_lends_comments_too(posts: Posts, own_corpus: Path) -> None:

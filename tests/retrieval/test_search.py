@@ -24,7 +24,9 @@ def strangers(tmp_path_factory: pytest.TempPathFactory) -> Posts:
 
 @pytest.fixture(scope="module")
 def searcher(synthetic_corpus: Path) -> Searcher:
-    return open_searcher(synthetic_corpus, RetrievalSettings(per_picture=2, alpha=0.4))
+    return open_searcher(
+        synthetic_corpus, RetrievalSettings(per_picture=2, alpha=0.4, min_score=-1)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +166,9 @@ def crowded_corpus(folder: Path) -> Searcher:
     )
     build_corpus([crowded], folder / "corpus", CorpusSettings(require_image=False))
     index_corpus(folder / "corpus")
-    return open_searcher(folder / "corpus", RetrievalSettings(per_picture=2, alpha=0.5))
+    return open_searcher(
+        folder / "corpus", RetrievalSettings(per_picture=2, alpha=0.5, min_score=-1)
+    )
 
 
 def test_alpha_is_balanced_on_the_queries(searcher: Searcher, queries: Queries) -> None:
@@ -186,3 +190,11 @@ def naive_alpha(corpus: Corpus, queries: Queries, k: int = 10) -> float:
             distances = sorted(2 - 2 * float(asked @ vector) for vector in vectors)
             sums[part] += sum(distances[:k]) / k
     return sums[1] / (sums[0] + sums[1])
+
+
+def test_nothing_is_found_below_the_lowest_score(searcher: Searcher, queries: Queries) -> None:
+    every = searcher.search(queries, top_k=5)
+    middle = float(np.median(every.scores))
+    some = replace(searcher, min_score=middle).search(queries, top_k=5)
+    assert (some.numbers == np.where(every.scores >= middle, every.numbers, -1)).all()
+    assert 0 < (some.numbers == -1).sum() < some.numbers.size

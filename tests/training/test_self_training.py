@@ -34,6 +34,7 @@ def configured(corpus: Path | None, **settings: Any) -> Config:
         "training.device": "cpu",
         "self_training.rounds": 2,
         "method": "self_training",
+        "retrieval.min_score": -1.0,
     }
     return load_config(values={**quick, "retrieval.corpus": corpus, **settings})
 

@@ -39,7 +39,7 @@ def search_corpus(
     """
     if image is not None:
         inspect_picture(read_picture(str(image)), str(image))  # a broken one would count as none
-    searcher = open_searcher(folder, RetrievalSettings(corpus=folder, alpha=alpha))
+    searcher = open_searcher(folder, RetrievalSettings(alpha=alpha, min_score=-1))
     query = embed_queries(_post(text, image), searcher.corpus, progress)
     found = searcher.search(query, top_k, progress)
     numbers = found.numbers[0][found.numbers[0] >= 0]

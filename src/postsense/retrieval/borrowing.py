@@ -77,7 +77,7 @@ def borrow_for_training(
         searcher = searcher.balanced(queries.take(train))
     searcher = searcher.without(searcher.duplicates(queries.take(held_out)))
     wanted = max(config.retrieval.posts, config.self_training.neighbors)
-    found = searcher.search(queries, wanted, progress).at_least(config.retrieval.min_score)
+    found = searcher.search(queries, wanted, progress)
     hints = _lend_comments(searcher.corpus, found.first(config.retrieval.posts), config.comments)
     pairs = None
     if config.method == "self_training":
@@ -100,7 +100,6 @@ def borrow_for_prediction(
     if held_out:
         searcher = searcher.without(searcher.duplicates(queries))
     found = searcher.search(queries, config.retrieval.posts, progress)
-    found = found.at_least(config.retrieval.min_score)
     return Borrowed(searcher.alpha, _lend_comments(searcher.corpus, found, config.comments))
 
 

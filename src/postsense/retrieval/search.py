@@ -42,24 +42,21 @@ class Found:
         """The best `count` of each query."""
         return Found(self.numbers[:, :count], self.scores[:, :count])
 
-    def at_least(self, score: float) -> "Found":
-        """The posts found with this score or a better one."""
-        far = self.scores < score
-        return Found(np.where(far, -1, self.numbers), np.where(far, -np.inf, self.scores))
-
 
 @dataclass(frozen=True)
 class Searcher:
     """A corpus with its index, the weight of the picture and what must not be found.
 
     alpha: in [0, 1]; a query without a picture is searched with 0, one without words with 1.
-    excluded: numbers of posts, ascending. per_picture: posts on one picture, at most.
+    excluded: numbers of posts, ascending. per_picture: posts on one picture, at most. min_score:
+    below it nothing is found.
     """
 
     corpus: Corpus
     index: Index
     alpha: float
     per_picture: int
+    min_score: float
     excluded: Array
 
     def balanced(self, queries: Queries) -> "Searcher":
@@ -77,7 +74,7 @@ class Searcher:
         return replace(self, excluded=np.union1d(self.excluded, numbers))
 
     def search(self, queries: Queries, top_k: int, progress: Progress = silent) -> Found:
-        """The top_k most similar posts of each query: not itself, no duplicate, none excluded."""
+        """The top_k most similar posts of each query: none excluded, no duplicate, not itself."""
         numbers = np.full((len(queries), top_k), -1, dtype=np.int64)
         scores = np.full((len(queries), top_k), -np.inf, dtype=np.float32)
         for start in range(0, len(queries), _BLOCK):
@@ -96,7 +93,8 @@ class Searcher:
                 rows = rows[lacking] if width < len(self.corpus) else rows[:0]
                 width = min(4 * width, len(self.corpus))
             progress("search corpus", min(start + _BLOCK, len(queries)), len(queries))
-        return Found(numbers, scores)
+        far = scores < self.min_score
+        return Found(np.where(far, -1, numbers), np.where(far, -np.inf, scores))
 
     def duplicates(self, queries: Queries) -> Array:
         """Numbers of the corpus posts that are one of the queries: same id, words or picture."""
@@ -187,10 +185,12 @@ def open_searcher(folder: Path, settings: RetrievalSettings) -> Searcher:
         raise CorpusError(folder, "a corpus with posts", "none left in it", "Add some.")
     if settings.fidelity == "released":
         index: Index = open_released_index(corpus)
+        min_score = -np.inf  # its scores are minus distances, of which there is no fixed scale
     else:
-        index = index_of(corpus)
+        index, min_score = index_of(corpus), settings.min_score
     alpha = 0.5 if settings.alpha is None else settings.alpha
-    return Searcher(corpus, index, alpha, settings.per_picture, np.zeros(0, dtype=np.int64))
+    nothing = np.zeros(0, dtype=np.int64)
+    return Searcher(corpus, index, alpha, settings.per_picture, min_score, nothing)
 
 
 def _named_keys(queries: Queries) -> tuple[tuple[str, Array], ...]:
