@@ -217,7 +217,7 @@ def demo(
     ),
     posts: Annotated[int, typer.Option(min=30, help="Posts to draw.")] = 600,
 ) -> None:
-    """Draw posts with a known right answer, train, evaluate, predict, and say where all is."""
+    """Draw posts with a known right answer, train, evaluate, predict, borrow comments."""
     from postsense.config_loading import load_config
     from postsense.data.synthetic import write_synthetic_posts
     from postsense.terminal import print_samples
@@ -235,8 +235,33 @@ def demo(
     evaluate(run, table)
     predict(run, table, predictions)
     print_samples(_load(table), predictions)
+    _demo_corpus(out, table, posts)
     for name, place in {"posts": table, "run": run, "predictions": predictions}.items():
         typer.echo(f"{name:12s} {place}")
+
+
+def _demo_corpus(out: Path, table: Path, posts: int) -> None:
+    """A fifth of the labels, without and with what readers wrote under older posts."""
+    from postsense.config_loading import load_config
+    from postsense.corpus_cli import build
+    from postsense.data.synthetic import write_synthetic_posts
+    from postsense.terminal import print_samples
+
+    old_posts, corpus = out / "old_posts" / "posts.jsonl", out / "corpus"
+    typer.echo("\n[corpus of older posts with comments]")
+    if not old_posts.is_file():
+        write_synthetic_posts(old_posts.parent, posts=2 * posts, seed=1)
+    build([old_posts], corpus)
+    few = {"data.train_fraction": 0.2, "training.batch_size": 32}
+    runs = [out / "runs" / "few-labels", out / "runs" / "few-labels-cast"]
+    for run, method in zip(runs, ("supervised", "self_training"), strict=True):
+        typer.echo(f"\n[{run.name}]")
+        lender = corpus if method == "self_training" else None
+        values = {**few, "method": method, "retrieval.corpus": lender}
+        _train(table, run, load_config("concat", values=values), None, 1)
+    compare(runs)
+    predict(runs[1], table, out / "predictions-cast.jsonl")
+    print_samples(_load(table), out / "predictions-cast.jsonl")
 
 
 def main() -> None:

@@ -43,10 +43,11 @@ NO_DIFFERENCE = {"encoders": {"cache", "threads"}, "training": {"workers"}}
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What a run did. metrics: by seed, then by split."""
+    """What a run did. metrics: by seed, then by split. train_fraction: of labels that were kept."""
 
     folder: Path
     splits: Splits
+    train_fraction: float
     bad: tuple[BadRow, ...]
     metrics: dict[int, dict[str, Any]]
 
@@ -77,7 +78,7 @@ def train_run(
     for seed in range(config.seed, config.seed + seeds):
         seeded = config.model_copy(update={"seed": seed})
         metrics[seed] = _train_seed(splits, prepared, seeded, folder / f"seed-{seed}", progress)
-    return RunSummary(folder, splits, prepared.bad, metrics)
+    return RunSummary(folder, splits, config.data.train_fraction, prepared.bad, metrics)
 
 
 def load_run(folder: Path, corpus: Path | None = None) -> list[Classifier]:

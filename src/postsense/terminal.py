@@ -60,6 +60,11 @@ def print_run(summary: "RunSummary") -> None:
         f"{len(splits.train)} train, {val}, {len(splits.test)} test; "
         f"{len(splits.classes)} classes: {', '.join(splits.classes)}"
     )
+    if summary.train_fraction < 1:
+        console.print(f"{summary.train_fraction:.0%} of train keeps its labels, drawn by the seed")
+    for metrics in summary.metrics.values():
+        if "kept" in metrics:
+            console.print(f"seed {metrics['seed']}: kept the {metrics['kept']}")
     if splits.unlabeled:
         console.print(f"{splits.unlabeled} posts without a label were not used")
     print_bad_rows(summary.bad, len(splits.posts), summary.folder / "bad_rows.jsonl")
@@ -187,15 +192,18 @@ def print_answers(answers: Sequence["Answer"]) -> None:
 
 
 def print_samples(posts: Posts, predictions: Path, count: int = 5) -> None:
-    """A few test posts with their true and predicted labels."""
+    """A few test posts with their true and predicted labels, and the hint most attended to."""
     rows = [json.loads(line) for line in predictions.read_text(encoding="utf-8").splitlines()]
-    table = Table("text", "picture", "label", "predicted", "probability")
+    hinted = "hints" in rows[0]
+    columns = ("text", "picture", "label", "predicted", "probability")
+    table = Table(*columns, *(["first hint"] if hinted else []))
     found = {row["id"]: row for row in rows}
     for post in posts.split("test")[:count]:
         row = found[post.id]
         probability = f"{row['prob_' + row['label']]:.2f}"
         picture = Path(post.image).name if post.image else "-"
-        table.add_row(post.text or "-", picture, post.label, row["label"], probability)
+        hint = [row["hints"][0]["comment"] if row["hints"] else "-"] if hinted else []
+        table.add_row(post.text or "-", picture, post.label, row["label"], probability, *hint)
     _console().print(table)
 
 
