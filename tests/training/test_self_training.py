@@ -13,10 +13,11 @@ from postsense.classifier import Classifier
 from postsense.config import Config
 from postsense.config_loading import load_config
 from postsense.data.loading import load_posts
-from postsense.data.splitting import Splits, split_posts
+from postsense.data.splitting import split_posts
 from postsense.data.synthetic import write_synthetic_posts
 from postsense.errors import ConfigError, DataError
 from postsense.posts import Posts
+from postsense.retrieval.corpus import open_corpus
 from postsense.runs import train_run
 from postsense.training import self_training
 from postsense.training.methods import Fitted, fit_classifier, prepare_splits
@@ -56,6 +57,27 @@ def test_the_same_seed_trains_the_same_students(
     assert torch.equal(weights(one.classifier), weights(two.classifier))
     assert one.trained.report == two.trained.report
     assert one.trained.pseudo_labels == two.trained.pseudo_labels
+
+
+def test_a_run_killed_between_students_ends_as_if_it_had_not_been(
+    posts: Posts, synthetic_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, run_phase = configured(synthetic_corpus), self_training.run_phase
+    whole = fit(posts, config, tmp_path / "whole")
+
+    def killed(phase: self_training.Phase, *others: Any) -> Any:
+        if phase.name == "student 2":
+            raise KeyboardInterrupt
+        return run_phase(phase, *others)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(self_training, "run_phase", killed)
+        fit(posts, config, tmp_path / "cut")
+    resumed = fit(posts, config, tmp_path / "cut")
+
+    assert torch.equal(weights(resumed.classifier), weights(whole.classifier))
+    assert resumed.trained.report == whole.trained.report
+    assert resumed.trained.pseudo_labels == whole.trained.pseudo_labels
 
 
 def test_every_round_is_reported_and_the_best_on_val_is_kept(
@@ -162,31 +184,12 @@ def test_without_a_corpus_there_is_nothing_to_learn_from(posts: Posts, tmp_path:
 def test_a_corpus_of_nothing_but_held_out_posts_is_refused(
     synthetic_corpus: Path, tmp_path: Path
 ) -> None:
-    from postsense.retrieval.corpus import open_corpus
-
     corpus = open_corpus(synthetic_corpus)
-    rows = [
-        {**vars(post), "label": "ab"[n % 2]} for n, post in enumerate(corpus.posts(corpus.numbers))
+    held_out = [vars(post) for post in corpus.posts(corpus.numbers)]
+    rows = [{**row, "label": "ab"[n % 2], "split": "test"} for n, row in enumerate(held_out)]
+    asks = [
+        {"id": f"x{n}", "text": f"bus line {n} stops here", "label": "ab"[n % 2], "split": split}
+        for n, split in enumerate(["train"] * 8 + ["val"] * 4)
     ]
-    for number, row in enumerate(rows):
-        row["split"] = "train" if number < 30 else "test"
-    splits: Splits = split_posts(load_posts(rows), None, validation_fraction=0.2, seed=0)
-    lonely = split_posts(splits.posts, None, validation_fraction=0.2, seed=0)
-    config = configured(synthetic_corpus, **{"retrieval.per_picture": 1})
-    prepared = prepare_splits(lonely, config)
-    assert prepared.borrowed is not None and prepared.borrowed.pairs is not None
-    empty = prepared.borrowed.pairs.among(np.zeros(0, dtype=np.int64), prepared.usable)
-    with pytest.raises(DataError, match="similar posts to at least one labelled post"):
-        self_training.train_self_training(training_data(prepared, lonely, empty), config, tmp_path)
-
-
-def training_data(prepared: Any, splits: Splits, pairs: Any) -> Any:
-    from postsense.training.supervised import TrainingData
-
-    return TrainingData(
-        prepared.dataset(splits.train, splits.classes),
-        prepared.dataset(splits.val, splits.classes),
-        splits.classes,
-        pairs,
-        prepared.posts.column("id"),
-    )
+    with pytest.raises(DataError, match="expected similar posts to at least one labelled post"):
+        fit(load_posts([*rows, *asks]), configured(synthetic_corpus), tmp_path)
