@@ -17,11 +17,11 @@ from typing import Any
 from postsense.ablation import ablate
 from postsense.config import Columns, CorpusSettings
 from postsense.config_loading import load_config
+from postsense.corpus.building import build_corpus
+from postsense.corpus.reading import open_corpus
 from postsense.data.loading import load_posts
 from postsense.data.synthetic import write_synthetic_posts
 from postsense.results import compare_run_folders
-from postsense.retrieval.building import build_corpus
-from postsense.retrieval.corpus import open_corpus
 from postsense.retrieval.indexing import index_once
 from postsense.runs import train_run
 

@@ -15,9 +15,9 @@ import numpy as np
 import pyarrow as pa
 
 from postsense.config import CorpusSettings
-from postsense.retrieval import dataflow
-from postsense.retrieval.deduplication import Traits, earlier_twins
-from postsense.retrieval.ingest import RAW_COMMENTS, read_posts
+from postsense.corpus import dataflow
+from postsense.corpus.deduplication import Traits, earlier_twins
+from postsense.corpus.ingest import RAW_COMMENTS, read_posts
 
 SETS = ("mediaeval16", "caption_contest", "threads_semeval17", "threads_reddit")
 COLUMNS = ("text", "image", "comments")

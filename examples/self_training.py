@@ -8,8 +8,8 @@ from pathlib import Path
 
 from postsense import PostClassifier
 from postsense.config import CorpusSettings
+from postsense.corpus.building import build_corpus
 from postsense.data.synthetic import write_synthetic_posts
-from postsense.retrieval.building import build_corpus
 from postsense.retrieval.indexing import index_corpus
 
 

@@ -214,8 +214,8 @@ def trained_run(tmp_path_factory: pytest.TempPathFactory, posts_file: Path) -> P
 def synthetic_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A corpus of 150 synthetic posts with comments, indexed. Not to be changed."""
     from postsense.config import CorpusSettings
+    from postsense.corpus.building import build_corpus
     from postsense.data.synthetic import write_synthetic_posts
-    from postsense.retrieval.building import build_corpus
     from postsense.retrieval.indexing import index_corpus
 
     folder = tmp_path_factory.mktemp("synthetic")

@@ -19,6 +19,7 @@ FLOW = [
     "posts",
     "data",
     "encoders",
+    "corpus",
     "retrieval",
     "batches",
     "outputs",

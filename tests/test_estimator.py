@@ -207,7 +207,7 @@ def test_progress_is_told(post_rows: Rows) -> None:
 def test_a_classifier_borrows_from_a_corpus_before_and_after_saving(
     posts_file: Path, synthetic_corpus: Path, tmp_path: Path
 ) -> None:
-    quick = {"training.epochs": 1, "self_training.rounds": 1, "training.device": "cpu"}
+    quick = {"training.epochs": 1, "self_training.rounds": 1, "retrieval.min_score": -1}
     classifier = PostClassifier("self_training", corpus=synthetic_corpus, **quick)
     classifier.fit(posts_file).save(tmp_path / "model")
     asked = [{"id": "q", "text": "what a lovely day to sit at my desk"}]

@@ -48,7 +48,7 @@ def build(
 ) -> None:
     """Clean and embed the posts of INPUTS with their comments, and index them."""
     from postsense.config_loading import load_corpus_settings
-    from postsense.retrieval.building import build_corpus
+    from postsense.corpus.building import build_corpus
     from postsense.retrieval.indexing import index_once
     from postsense.terminal import print_build, print_index, progress_bar
 
@@ -74,7 +74,7 @@ def add(
     ray: RayOption = None,
 ) -> None:
     """Add the posts of INPUTS without a rebuild; those that are there are left alone."""
-    from postsense.retrieval.adding import add_posts
+    from postsense.corpus.adding import add_posts
     from postsense.terminal import print_build, progress_bar
 
     with progress_bar() as progress:
@@ -88,7 +88,7 @@ def remove(
     ids: Annotated[Path, typer.Option(help="File with the ids to remove, one a line.")],
 ) -> None:
     """Take posts out of every answer at once; `compact` then takes them off the disk."""
-    from postsense.retrieval.removal import remove_posts
+    from postsense.corpus.removal import remove_posts
 
     removal = remove_posts(corpus, _read_ids(ids))
     typer.echo(f"{removal.removed} posts removed")
@@ -99,8 +99,8 @@ def remove(
 @corpus_app.command()
 def compact(corpus: CorpusArgument) -> None:
     """Delete removed posts from the disk and fold added ones into the index."""
+    from postsense.corpus.removal import compact as compact_posts
     from postsense.retrieval.indexing import index_corpus
-    from postsense.retrieval.removal import compact as compact_posts
     from postsense.terminal import print_index, progress_bar
 
     compact_posts(corpus)
@@ -124,8 +124,8 @@ def stats(corpus: CorpusArgument, as_json: JsonOption = False) -> None:
     """Posts, lengths of texts and comments, comments a post; overall and by year."""
     from dataclasses import asdict
 
-    from postsense.retrieval.corpus import open_corpus
-    from postsense.retrieval.corpus_statistics import corpus_statistics
+    from postsense.corpus.reading import open_corpus
+    from postsense.corpus.statistics import corpus_statistics
     from postsense.terminal import print_statistics
 
     statistics = corpus_statistics(open_corpus(corpus))

@@ -17,12 +17,12 @@ from postsense.posts import Posts
 from postsense.progress import Progress
 
 if TYPE_CHECKING:
+    from postsense.corpus.reports import BuildReport
+    from postsense.corpus.statistics import CorpusStatistics
     from postsense.data.checking import TableReport
     from postsense.inputs import BadRow
     from postsense.retrieval.answers import Answer
-    from postsense.retrieval.corpus_statistics import CorpusStatistics
     from postsense.retrieval.index import IndexReport
-    from postsense.retrieval.reports import BuildReport
     from postsense.runs import RunSummary
 
 WIDTH_IN_PIPE = 1000

@@ -10,13 +10,13 @@ import pytest
 
 from postsense.config import Config
 from postsense.config_loading import load_config
+from postsense.corpus.reading import open_corpus
+from postsense.corpus.removal import remove_posts
 from postsense.data.loading import load_posts
 from postsense.data.synthetic import write_synthetic_posts
 from postsense.errors import CorpusError
 from postsense.posts import Posts, joined_posts
 from postsense.retrieval.borrowing import borrow_for_prediction, borrow_for_training
-from postsense.retrieval.corpus import open_corpus
-from postsense.retrieval.removal import remove_posts
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from postsense.config import RetrievalSettings
+from postsense.corpus.reading import Corpus
 from postsense.data.loading import load_posts
 from postsense.data.synthetic import write_synthetic_posts
 from postsense.posts import Posts
-from postsense.retrieval.corpus import Corpus
 from postsense.retrieval.queries import Queries, embed_queries
 from postsense.retrieval.search import SAME_IMAGE, SAME_TEXT, Searcher, open_searcher
 
@@ -142,7 +142,7 @@ def test_posts_on_one_picture_are_capped(tmp_path: Path) -> None:
 def crowded_corpus(folder: Path) -> Searcher:
     """Six posts on one picture and two without."""
     from postsense.config import CorpusSettings
-    from postsense.retrieval.building import build_corpus
+    from postsense.corpus.building import build_corpus
     from postsense.retrieval.indexing import index_corpus
 
     table = write_synthetic_posts(folder / "posts", posts=30, seed=3)

@@ -12,12 +12,12 @@ import torch
 from postsense.classifier import Classifier
 from postsense.config import Config
 from postsense.config_loading import load_config
+from postsense.corpus.reading import open_corpus
 from postsense.data.loading import load_posts
 from postsense.data.splitting import split_posts
 from postsense.data.synthetic import write_synthetic_posts
 from postsense.errors import ConfigError, DataError
 from postsense.posts import Posts
-from postsense.retrieval.corpus import open_corpus
 from postsense.runs import train_run
 from postsense.training import self_training
 from postsense.training.methods import Fitted, fit_classifier, prepare_splits
@@ -70,9 +70,10 @@ def test_a_run_killed_between_students_ends_as_if_it_had_not_been(
             raise KeyboardInterrupt
         return run_phase(phase, *others)
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(self_training, "run_phase", killed)
+    monkeypatch.setattr(self_training, "run_phase", killed)
+    with pytest.raises(KeyboardInterrupt):
         fit(posts, config, tmp_path / "cut")
+    monkeypatch.setattr(self_training, "run_phase", run_phase)
     resumed = fit(posts, config, tmp_path / "cut")
 
     assert torch.equal(weights(resumed.classifier), weights(whole.classifier))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from postsense.config import CommentSettings, Config
+from postsense.corpus.reading import Corpus
 from postsense.posts import Posts
 from postsense.progress import Progress, silent
 from postsense.retrieval.comments import (
@@ -18,7 +19,6 @@ from postsense.retrieval.comments import (
     choose_hints,
     genericness,
 )
-from postsense.retrieval.corpus import Corpus
 from postsense.retrieval.queries import embed_queries, embed_words
 from postsense.retrieval.search import Found, open_searcher
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from postsense.atomic import replacing, write_json
+from postsense.corpus.language import missing_extra
 from postsense.errors import CorpusError
-from postsense.retrieval.language import missing_extra
 
 FORMAT = 1
 REBUILD = "Build it with 'postsense corpus index CORPUS'."

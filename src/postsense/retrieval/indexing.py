@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from postsense.corpus.reading import Corpus, open_corpus
 from postsense.progress import Progress, silent
-from postsense.retrieval.corpus import Corpus, open_corpus
 from postsense.retrieval.index import Index, IndexReport, build_index, open_index
 
 INDEX = "index"  # the index's folder in that of its corpus

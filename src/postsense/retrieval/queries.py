@@ -6,16 +6,16 @@ from typing import Any
 
 import numpy as np
 
+from postsense.corpus.cleaning import anonymize
+from postsense.corpus.deduplication import picture_key, text_key
+from postsense.corpus.embedding import Encoders, open_encoders, unit_vectors
+from postsense.corpus.reading import Corpus
 from postsense.data.images import read_picture
 from postsense.encoders.encode import encode_pictures, encode_texts
 from postsense.encoders.features import FeatureColumn
 from postsense.errors import CorpusError, PictureError
 from postsense.posts import Posts, posts_of_texts
 from postsense.progress import Progress, silent
-from postsense.retrieval.cleaning import anonymize
-from postsense.retrieval.corpus import Corpus
-from postsense.retrieval.deduplication import picture_key, text_key
-from postsense.retrieval.embedding import Encoders, open_encoders, unit_vectors
 
 Array = np.ndarray[Any, Any]
 

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
+from postsense.corpus.reading import Corpus
 from postsense.errors import CorpusError
 from postsense.progress import Progress, silent
-from postsense.retrieval.corpus import Corpus
 from postsense.retrieval.index_files import (
     REBUILD,
     load_faiss,

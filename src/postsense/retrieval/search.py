@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from postsense.config import RetrievalSettings
+from postsense.corpus.reading import Corpus, open_corpus
 from postsense.errors import CorpusError
 from postsense.progress import Progress, silent
-from postsense.retrieval.corpus import Corpus, open_corpus
 from postsense.retrieval.exact import ExactIndex
 from postsense.retrieval.index import Index
 from postsense.retrieval.indexing import index_of

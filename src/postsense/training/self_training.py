@@ -73,8 +73,8 @@ def _unlabeled(data: TrainingData) -> _Unlabeled:
         raise DataError(
             "retrieval.corpus",
             "similar posts to at least one labelled post",
-            "none: the corpus holds nothing but excluded posts and duplicates",
-            "Add posts to the corpus, or train with method 'supervised'.",
+            "none: what the corpus holds is excluded, a duplicate or too far off",
+            "Add posts to the corpus, or lower retrieval.min_score.",
         )
     columns = data.train.columns
     dataset = PostDataset(columns, pairs.rows, comment_rows=pairs.queries)

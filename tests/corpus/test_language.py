@@ -2,8 +2,8 @@ import socket
 
 import pytest
 
+from postsense.corpus.language import check_language, language_probabilities, plain_words
 from postsense.errors import CorpusError
-from postsense.retrieval.language import check_language, language_probabilities, plain_words
 
 TEXTS = [
     "The weather is lovely today and we are going to the beach",

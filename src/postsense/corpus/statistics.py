@@ -9,7 +9,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from postsense.retrieval.corpus import Corpus
+from postsense.corpus.reading import Corpus
 
 UNDATED = "undated"
 _YEAR = re.compile(r"(?<!\d)(?:19|20)\d\d(?!\d)")

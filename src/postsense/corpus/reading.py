@@ -18,11 +18,11 @@ import pyarrow as pa
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from postsense.corpus.language import missing_extra
+from postsense.corpus.manifest import Manifest, read_manifest
+from postsense.corpus.vectors import PostVectors
 from postsense.errors import CorpusError
 from postsense.posts import SCHEMA, Posts
-from postsense.retrieval.language import missing_extra
-from postsense.retrieval.manifest import Manifest, read_manifest
-from postsense.retrieval.vectors import PostVectors
 
 Array = np.ndarray[Any, Any]
 POSTS, VECTORS, CENTERS, BAD_ROWS, WORK = (

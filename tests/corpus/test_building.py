@@ -5,10 +5,10 @@ import pyarrow.parquet as pq
 import pytest
 from made_posts import build, draw, killed_at, row, sentence, snapshot, tiny_settings, write_table
 
+from postsense.corpus import building, writing
+from postsense.corpus.building import build_corpus
+from postsense.corpus.reading import open_corpus
 from postsense.errors import CorpusError, DataError
-from postsense.retrieval import building, storage
-from postsense.retrieval.building import build_corpus
-from postsense.retrieval.corpus import open_corpus
 
 
 @pytest.fixture
@@ -214,9 +214,9 @@ STEPS = [
     (building, "encode_posts"),
     (building, "write_centers"),
     (building, "write_vectors"),
-    (storage, "write_shard"),
+    (writing, "write_shard"),
     (building, "create_posts"),
-    (storage, "column_vectors"),
+    (writing, "column_vectors"),
     (building, "write_bad_posts"),
     (building, "write_manifest"),
     (building.shutil, "rmtree"),

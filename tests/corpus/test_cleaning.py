@@ -4,8 +4,8 @@ import time
 
 import pytest
 
+from postsense.corpus.cleaning import anonymize, clean_comment, clean_comments
 from postsense.data.duplicates import clean_text
-from postsense.retrieval.cleaning import anonymize, clean_comment, clean_comments
 
 
 @pytest.mark.parametrize(

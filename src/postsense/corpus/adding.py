@@ -7,24 +7,24 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from postsense.data.duplicates import clean_text
-from postsense.errors import CorpusError
-from postsense.progress import Progress, silent
-from postsense.retrieval.building import command_of, encode_selection
-from postsense.retrieval.corpus import Corpus, open_corpus
-from postsense.retrieval.dataflow import use_runner
-from postsense.retrieval.deduplication import Traits
-from postsense.retrieval.embedding import Encoders, open_encoders
-from postsense.retrieval.manifest import Manifest, write_manifest
-from postsense.retrieval.reports import (
+from postsense.corpus.building import command_of, encode_selection
+from postsense.corpus.dataflow import use_runner
+from postsense.corpus.deduplication import Traits
+from postsense.corpus.embedding import Encoders, open_encoders
+from postsense.corpus.manifest import Manifest, write_manifest
+from postsense.corpus.reading import Corpus, open_corpus
+from postsense.corpus.reports import (
     BuildReport,
     arrival_of,
     read_bad_posts,
     report_of,
     write_bad_posts,
 )
-from postsense.retrieval.selection import KNOWN, Known, Selection, select_posts
-from postsense.retrieval.storage import append_posts, write_vectors
+from postsense.corpus.selection import KNOWN, Known, Selection, select_posts
+from postsense.corpus.writing import append_posts, write_vectors
+from postsense.data.duplicates import clean_text
+from postsense.errors import CorpusError
+from postsense.progress import Progress, silent
 
 
 def add_posts(

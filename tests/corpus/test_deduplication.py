@@ -4,8 +4,7 @@ import time
 import numpy as np
 import pytest
 
-from postsense.data.duplicates import MAX_BITS, MAX_BITS_DOWN, MIN_JACCARD, Fingerprint
-from postsense.retrieval.deduplication import (
+from postsense.corpus.deduplication import (
     Traits,
     earlier_twins,
     picture_hash,
@@ -13,6 +12,7 @@ from postsense.retrieval.deduplication import (
     text_key,
     words_key,
 )
+from postsense.data.duplicates import MAX_BITS, MAX_BITS_DOWN, MIN_JACCARD, Fingerprint
 
 A, B = picture_key(b"a"), picture_key(b"b")
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from postsense.corpus.cleaning import anonymize
 from postsense.data.duplicates import (
     MAX_BITS,
     MAX_BITS_DOWN,
@@ -17,7 +18,6 @@ from postsense.data.duplicates import (
     similar_hashes,
     similar_sets,
 )
-from postsense.retrieval.cleaning import anonymize
 
 Array = np.ndarray[Any, Any]
 _NO_PICTURE = -1

@@ -9,11 +9,11 @@ from typing import Any
 import pyarrow.compute as pc
 
 from postsense.atomic import replacing
+from postsense.corpus.ingest import Source
+from postsense.corpus.manifest import Arrival, read_manifest
+from postsense.corpus.reading import BAD_ROWS
+from postsense.corpus.selection import BadPost, Selection
 from postsense.errors import CorpusError
-from postsense.retrieval.corpus import BAD_ROWS
-from postsense.retrieval.ingest import Source
-from postsense.retrieval.manifest import Arrival, read_manifest
-from postsense.retrieval.selection import BadPost, Selection
 
 
 @dataclass(frozen=True)

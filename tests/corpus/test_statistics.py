@@ -1,8 +1,8 @@
 import pytest
 from made_posts import build, row, tiny_settings
 
-from postsense.retrieval.corpus import open_corpus
-from postsense.retrieval.corpus_statistics import Statistics, corpus_statistics, year_of
+from postsense.corpus.reading import open_corpus
+from postsense.corpus.statistics import Statistics, corpus_statistics, year_of
 
 
 @pytest.mark.parametrize(

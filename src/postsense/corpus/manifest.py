@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from postsense.atomic import write_json
 from postsense.config import CorpusSettings
+from postsense.corpus.ingest import Source
 from postsense.errors import CorpusError
-from postsense.retrieval.ingest import Source
 
 FORMAT = 1
 NAME = "corpus.json"

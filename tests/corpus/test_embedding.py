@@ -3,7 +3,7 @@ import pyarrow as pa
 import pytest
 from made_posts import draw, sentence, tiny_settings
 
-from postsense.retrieval.embedding import encode_posts, mean_vector, open_encoders, unit_vectors
+from postsense.corpus.embedding import encode_posts, mean_vector, open_encoders, unit_vectors
 
 
 def slow_unit_vectors(pooled, present, center):

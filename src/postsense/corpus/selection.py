@@ -11,13 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from postsense.config import CorpusSettings
+from postsense.corpus.cleaning import anonymize, comment_words
+from postsense.corpus.dataflow import NO_CONTENT, clean_posts, inspect_pictures
+from postsense.corpus.deduplication import Traits, earlier_twins, words_key
+from postsense.corpus.ingest import read_comments, read_posts, refuse_unrelated
+from postsense.corpus.language import check_language
 from postsense.errors import CorpusError
 from postsense.progress import Progress, silent
-from postsense.retrieval.cleaning import anonymize, comment_words
-from postsense.retrieval.dataflow import NO_CONTENT, clean_posts, inspect_pictures
-from postsense.retrieval.deduplication import Traits, earlier_twins, words_key
-from postsense.retrieval.ingest import read_comments, read_posts, refuse_unrelated
-from postsense.retrieval.language import check_language
 
 UNREADABLE, DUPLICATE, KNOWN = "unreadable picture", "duplicate", "already there"
 SELECTED = pa.schema(

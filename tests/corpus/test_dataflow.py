@@ -4,10 +4,10 @@ import pyarrow as pa
 import pytest
 from made_posts import draw, row, tiny_settings, write_table
 
+from postsense.corpus import dataflow
+from postsense.corpus.dataflow import CLEANED, clean_posts, clean_rows, inspect_pictures
+from postsense.corpus.ingest import RAW_COMMENTS, read_comments, read_posts
 from postsense.errors import CorpusError
-from postsense.retrieval import dataflow
-from postsense.retrieval.dataflow import CLEANED, clean_posts, clean_rows, inspect_pictures
-from postsense.retrieval.ingest import RAW_COMMENTS, read_comments, read_posts
 
 
 @pytest.fixture
@@ -74,8 +74,8 @@ def test_progress_reaches_the_number_of_posts(tables, settings):
 def test_a_missing_package_is_named_with_what_installs_it(
     tables, settings, monkeypatch, tmp_path, package
 ):
-    from postsense.retrieval import language
-    from postsense.retrieval.corpus import lance_module
+    from postsense.corpus import language
+    from postsense.corpus.reading import lance_module
 
     language._model.cache_clear()
     monkeypatch.setitem(sys.modules, package, None)

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from postsense.corpus.vectors import PostVectors, write_shard
 from postsense.errors import CorpusError
-from postsense.retrieval.vectors import PostVectors, write_shard
 
 
 def make(rows, seed):

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from postsense.retrieval.corpus import VECTORS, Corpus, open_corpus, open_posts
-from postsense.retrieval.manifest import write_manifest
-from postsense.retrieval.vectors import PostVectors, write_shard
+from postsense.corpus.manifest import write_manifest
+from postsense.corpus.reading import VECTORS, Corpus, open_corpus, open_posts
+from postsense.corpus.vectors import PostVectors, write_shard
 
 Array = np.ndarray[Any, Any]
 _AT_ONCE = 5000  # numbers in one condition

@@ -10,9 +10,9 @@ import pyarrow as pa
 from safetensors.numpy import save_file
 
 from postsense.atomic import replacing
-from postsense.retrieval.corpus import CENTERS, POSTS, VECTORS, lance_module
-from postsense.retrieval.embedding import Features, column_vectors
-from postsense.retrieval.vectors import write_shard
+from postsense.corpus.embedding import Features, column_vectors
+from postsense.corpus.reading import CENTERS, POSTS, VECTORS, lance_module
+from postsense.corpus.vectors import write_shard
 
 Array = np.ndarray[Any, Any]
 _BLOCK = 8192  # posts whose vectors are in memory at a time

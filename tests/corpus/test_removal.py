@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 from made_posts import build, killed_at, row, tiny_settings, write_table
 
+from postsense.corpus import removal
+from postsense.corpus.adding import add_posts
+from postsense.corpus.reading import open_corpus
+from postsense.corpus.removal import Removal, compact, remove_posts
 from postsense.errors import CorpusError
-from postsense.retrieval import removal
-from postsense.retrieval.adding import add_posts
-from postsense.retrieval.corpus import open_corpus
-from postsense.retrieval.removal import Removal, compact, remove_posts
 
 SECRET, WHISPER = "zanzibarian", "quetzalcoatlus"
 

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from made_posts import build, draw, row, tiny_settings
 
+from postsense.corpus.deduplication import picture_key, text_key
+from postsense.corpus.reading import open_corpus
 from postsense.errors import CorpusError
-from postsense.retrieval.corpus import open_corpus
-from postsense.retrieval.deduplication import picture_key, text_key
 
 
 @pytest.fixture(scope="module")

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from made_posts import build, draw, killed_at, row, sentence, snapshot, tiny_settings, write_table
 
+from postsense.corpus import adding
+from postsense.corpus.adding import add_posts
+from postsense.corpus.reading import open_corpus
+from postsense.corpus.removal import remove_posts
 from postsense.errors import CorpusError
-from postsense.retrieval import adding
-from postsense.retrieval.adding import add_posts
-from postsense.retrieval.corpus import open_corpus
-from postsense.retrieval.removal import remove_posts
 
 
 @pytest.fixture

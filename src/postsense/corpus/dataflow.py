@@ -7,13 +7,13 @@ from typing import Any
 import pyarrow as pa
 
 from postsense.config import CorpusSettings
+from postsense.corpus.cleaning import anonymize, clean_comments
+from postsense.corpus.deduplication import picture_hash, picture_key
+from postsense.corpus.language import ANY, language_probabilities, missing_extra, plain_words
 from postsense.data.duplicates import MIN_WORDS, clean_text, fingerprint_picture
 from postsense.data.images import read_picture
 from postsense.errors import CorpusError, PictureError
 from postsense.progress import Progress, silent
-from postsense.retrieval.cleaning import anonymize, clean_comments
-from postsense.retrieval.deduplication import picture_hash, picture_key
-from postsense.retrieval.language import ANY, language_probabilities, missing_extra, plain_words
 
 NO_CONTENT, NO_PICTURE, LANGUAGE = "neither text nor picture", "no picture", "language"
 NO_WORDS, NO_COMMENTS = "no words", "no comments"

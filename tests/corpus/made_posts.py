@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from postsense.config import CorpusSettings
-from postsense.retrieval.building import BuildReport, build_corpus
-from postsense.retrieval.corpus import open_corpus
+from postsense.corpus.building import BuildReport, build_corpus
+from postsense.corpus.reading import open_corpus
 
 SUBJECTS = ("river", "bridge", "garden", "market", "station", "harbor", "museum", "stadium")
 KNOWN = ("what", "a", "lovely", "day", "awful", "rain", "again")  # to the tiny encoder
