@@ -27,10 +27,8 @@ from postsense.runs import train_run
 
 CORPUS_SETS = ("mediaeval16", "caption_contest", "threads_semeval17", "threads_reddit")
 FEW = {"data.train_fraction": 0.1, "training.batch_size": 32}
-GROUPS = {
-    "clmlf": ("parts",),
-    "grouped": ("parts", "neighbors", "retrieval", "generic", "pseudo-labels"),
-}
+SPLITS = ("clmlf", "grouped")
+SETTINGS_OF_THE_METHOD = ("neighbors", "retrieval", "generic", "pseudo-labels")
 
 
 def real_corpus(data: Path, out: Path) -> Path:
@@ -88,7 +86,8 @@ def real(data: Path, corpus: Path, split: str, out: Path, seeds: int) -> None:
         posts = load_posts(data / "mvsa_single" / "posts.jsonl", config.data.columns)
         start = perf_counter()
         runs = out / f"{split}-{'few' if few else 'all'}"
-        tables = ablate(posts, config, runs, seeds=seeds, groups=GROUPS[split])
+        more = SETTINGS_OF_THE_METHOD if few and split == "grouped" else ()
+        tables = ablate(posts, config, runs, seeds=seeds, groups=("parts", *more))
         for group, comparison in tables.items():
             print_comparison(f"{split}, {title}: {group}", comparison)
         print_kept(runs / "full")
@@ -137,7 +136,7 @@ def main() -> None:
     parts = arguments.only.split(",")
     if "synthetic" in parts:
         synthetic(arguments.out / "synthetic", arguments.seeds)
-    splits = [split for split in GROUPS if split in parts]
+    splits = [split for split in SPLITS if split in parts]
     corpus = real_corpus(arguments.folder, arguments.out / "corpus") if splits else None
     for split in splits:
         assert corpus is not None

@@ -97,13 +97,11 @@ class BilinearAttention(nn.Module):
     def __init__(self, query_dim: int, hidden: int) -> None:
         super().__init__()
         self.query = nn.Linear(query_dim, hidden)
-        self.key = nn.Linear(hidden, hidden)
+        self.key = nn.Linear(hidden, hidden, bias=False)  # softmax does not see a constant
 
     def forward(self, query: Tensor, states: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """query (B, Q), states (B, C, F), mask (B, C) → attended (B, F) and weights (B, C)."""
-        scores = torch.einsum("bf,bcf->bc", self.query(query), self.key(states))
-        scores = (scores / states.shape[-1] ** 0.5).masked_fill(
-            ~mask, torch.finfo(scores.dtype).min
-        )
-        weights = torch.softmax(scores, dim=1) * mask  # zero where a post has no comment at all
+        asked = self.query(query) @ self.key.weight  # (W_k^T W_q h) . c_n, once a post
+        scores = torch.einsum("bf,bcf->bc", asked, states) / states.shape[-1] ** 0.5
+        weights = masked_softmax(scores, mask)
         return torch.einsum("bc,bcf->bf", weights, states), weights

@@ -54,7 +54,8 @@ class WithComments(nn.Module):
     def forward(self, *modalities: Embeddings, comments: CommentVectors) -> Joined:
         """Embeddings of the modalities and the comments → fused (B, F) and attention weights."""
         joined: Joined = self.fusion(*modalities)
-        vectors = self.comment(self.dropout(comments.vectors))
+        kept = self.dropout(torch.ones_like(comments.vectors[:, :1]))  # (B, 1, D), alike for all C
+        vectors = self.comment(comments.vectors * kept)
         parts, weights = [], []
         for modality, attention in self.attentions.items():
             attended, weight = attention(getattr(joined, modality), vectors, comments.present)
