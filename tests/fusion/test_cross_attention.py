@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from made_embeddings import cut, sequence
 from torch import Tensor
 
 from postsense.encoders.embeddings import Embeddings, Pooling
@@ -12,16 +13,6 @@ from postsense.fusion.cross_attention import CrossAttention
 
 LENGTHS, REGIONS = (5, 2, 1, 4), (3, 6, 1, 2)
 TEXT_DIM, IMAGE_DIM, HIDDEN = 7, 5, 6
-
-
-def sequence(lengths: tuple[int, ...], dim: int, seed: int) -> Embeddings:
-    """Random tokens; what lies beyond a sequence's end is garbage that must not be read."""
-    generator = torch.Generator().manual_seed(seed)
-    mask = torch.arange(max(lengths))[None, :] < torch.tensor(lengths)[:, None]
-    tokens = torch.randn(len(lengths), max(lengths), dim, generator=generator)
-    pooled = torch.randn(len(lengths), dim, generator=generator)
-    tokens = torch.where(mask[..., None], tokens, 1e3)
-    return Embeddings(pooled, torch.ones(len(lengths), dtype=torch.bool), tokens, mask)
 
 
 @pytest.fixture
@@ -72,16 +63,6 @@ def test_it_equals_the_equation_whatever_lies_beyond_the_masks(
             fusion, text.tokens[post, :words], image.tokens[post, :regions], text.pooled[post]
         )
         torch.testing.assert_close(fused[post], expected)
-
-
-def cut(modality: Embeddings, post: int, length: int) -> Embeddings:
-    assert modality.tokens is not None and modality.mask is not None
-    return Embeddings(
-        modality.pooled[post : post + 1],
-        modality.present[post : post + 1],
-        modality.tokens[post : post + 1, :length],
-        modality.mask[post : post + 1, :length],
-    )
 
 
 @pytest.mark.parametrize("pooling", ["mean", "max", "cls"])
