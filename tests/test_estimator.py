@@ -12,6 +12,7 @@ import pytest
 
 from postsense import PostClassifier
 from postsense.config_loading import load_config
+from postsense.data.loading import load_posts
 from postsense.errors import ConfigError, DataError, ModelError, PostsenseError
 
 Rows = list[dict[str, Any]]
@@ -219,3 +220,18 @@ def test_a_classifier_borrows_from_a_corpus_before_and_after_saving(
     assert before.hints is not None and len(before.hints[0]) == 5
     assert before.hints == after.hints == elsewhere.hints
     assert before.probs.tolist() == after.probs.tolist() == elsewhere.probs.tolist()
+
+
+def test_fitting_again_finds_alpha_again(posts_file: Path, synthetic_corpus: Path) -> None:
+    quick = {"training.epochs": 1, "training.device": "cpu"}
+    classifier = PostClassifier(corpus=synthetic_corpus, **quick).fit(posts_file)
+    first = classifier.config.retrieval.alpha
+    rows = load_posts(posts_file)
+    half = classifier.fit(rows.take(range(20))).config.retrieval.alpha
+    fresh = PostClassifier(corpus=synthetic_corpus, **quick).fit(rows.take(range(20)))
+    assert half == fresh.config.retrieval.alpha != first
+
+
+def test_a_config_beside_single_settings_is_refused() -> None:
+    with pytest.raises(ConfigError, match="expected a config or single settings, found both"):
+        PostClassifier(config=load_config(), corpus="corpus")

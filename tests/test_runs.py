@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from safetensors.torch import load_file
 
 from postsense.config import Config
 from postsense.config_loading import load_config
+from postsense.corpus.reading import open_corpus
+from postsense.corpus.removal import remove_posts
 from postsense.data.loading import load_posts
 from postsense.errors import RunError
 from postsense.evaluation.metrics import classification_metrics
@@ -259,3 +262,16 @@ def test_the_command_goes_on_after_a_kill_at_any_moment(
     process.wait()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     assert_same_run(out, uninterrupted.folder)
+
+
+def test_a_run_whose_corpus_changed_is_not_gone_on_with(
+    posts_file: Path, synthetic_corpus: Path, tmp_path: Path
+) -> None:
+    corpus = tmp_path / "corpus"
+    shutil.copytree(synthetic_corpus, corpus)
+    values = {"training.epochs": 1, "training.device": "cpu", "retrieval.corpus": corpus}
+    config, posts = load_config(values=values), load_posts(posts_file)
+    train_run(posts, config, tmp_path / "run")
+    remove_posts(corpus, open_corpus(corpus).keys().id[:1])
+    with pytest.raises(RunError, match="found posts, labels, splits or a corpus that differ"):
+        train_run(posts, config, tmp_path / "run", seeds=2)

@@ -68,7 +68,8 @@ def ablate(
 ) -> dict[str, Any]:
     """Train every variant of these groups and compare each with the first of its group.
 
-    Runs go to folder/<variant> and are resumed like any other; the tables to ablation.json.
+    Runs go to folder/<variant> and are resumed like any other; the tables, measured on test or, if
+    there is none, on val, to ablation.json.
     Returns: by group, what `compare_run_folders` says of its runs.
     Raises: ConfigError: no corpus is named, or the group is none of GROUPS.
     """
@@ -81,12 +82,14 @@ def ablate(
         fix = "Name one with --corpus."
         raise ConfigError("retrieval.corpus", "a corpus to ablate", "none", fix)
     full = config.model_copy(update={"method": "self_training"})
+    measured_on = "test" if len(posts.labeled().split("test")) else "val"
     tables = {}
     for group in chosen:
         for variant in GROUPS[group]:
             run = folder / variant.name
             train_run(posts, configured(full, variant), run, seeds=seeds, progress=progress)
-        tables[group] = compare_run_folders([folder / item.name for item in GROUPS[group]])
+        runs = [folder / variant.name for variant in GROUPS[group]]
+        tables[group] = compare_run_folders(runs, measured_on)
     write_json(folder / "ablation.json", tables)
     return tables
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from postsense.config import Config
 from postsense.inference import Outputs, predict_outputs, softmax
-from postsense.inputs import BadRow, PreparedPosts, pick_device, prepare_posts
+from postsense.inputs import BadRow, PreparedPosts, pick_device, prepare_posts, what_pictures_show
 from postsense.model import PostModel
 from postsense.posts import Posts
 from postsense.progress import Progress, silent
@@ -124,7 +124,7 @@ def predict_prepared(
         probs=probs,
         bad=tuple(row for row in prepared.bad if row.id in unreadable),
         hints=_weighed_hints(prepared, rows, weights),
-        shows=None if prepared.shows is None else tuple(prepared.shows[row] for row in rows),
+        shows=what_pictures_show(prepared, rows, classifiers[0].config),
     )
 
 

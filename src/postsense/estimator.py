@@ -11,7 +11,7 @@ from postsense.config import UNREAD_IN_PREDICT, Config
 from postsense.config_loading import load_config
 from postsense.data.loading import load_posts
 from postsense.data.splitting import split_posts
-from postsense.errors import ModelError
+from postsense.errors import ConfigError, ModelError
 from postsense.evaluation.evaluate import evaluate_classifiers
 from postsense.model_folder import load_model, save_model
 from postsense.progress import Progress, silent
@@ -44,6 +44,9 @@ class PostClassifier:
         """
         self.method, self.preset, self.given_config = method, preset, config
         self.corpus = corpus
+        if config is not None and (method, preset, corpus, settings) != (None, None, None, {}):
+            found = "both, one of which would not count"
+            raise ConfigError("PostClassifier", "a config or single settings", found, "Merge them.")
         self.settings, self.progress = settings, progress
         self.classifier: Classifier | None = None
 
@@ -52,6 +55,10 @@ class PostClassifier:
         """All settings, resolved. Raises: ConfigError: an unknown key or a bad value."""
         if self.classifier is not None:
             return self.classifier.config
+        return self._asked()
+
+    def _asked(self) -> Config:
+        """The settings to fit with, which what a fit found out does not change."""
         if self.given_config is not None:
             return self.given_config
         given = {"method": self.method, "retrieval.corpus": self.corpus}
@@ -69,7 +76,7 @@ class PostClassifier:
         validation: posts to select the best epoch by; without it, the val rows of posts, or a
         tenth of train.
         """
-        config = self.config
+        config = self._asked()
         columns = config.data.columns
         table = load_posts(posts, columns, require=("label",))
         held_out = None
@@ -119,9 +126,10 @@ class PostClassifier:
 
         corpus: where the corpus is now; None: where it was in training.
         """
-        loaded = cls(corpus=corpus)
+        loaded = cls()
         moved = None if corpus is None else Path(corpus)
         loaded.classifier = load_model(Path(folder)).with_corpus(moved)
+        loaded.given_config = loaded.classifier.config
         return loaded
 
     def _fitted(self) -> Classifier:

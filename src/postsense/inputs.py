@@ -48,8 +48,7 @@ class PreparedPosts:
     """Posts with what a model reads of them.
 
     posts: the user's, then those that a corpus lent. usable: (n,) positions of posts that are not
-    bad. borrowed: what the corpus lent, None without one. shows: words for each picture, where its
-    features tell them.
+    bad. borrowed: what the corpus lent, None without one.
     """
 
     posts: Posts
@@ -57,7 +56,6 @@ class PreparedPosts:
     usable: Array
     bad: tuple[BadRow, ...]
     borrowed: Borrowed | None = None
-    shows: Sequence[tuple[str, ...]] | None = None
 
     def dataset(self, rows: Array, classes: Sequence[str] | None = None) -> PostDataset:
         """The dataset of some rows, with class numbers if the classes are given."""
@@ -108,6 +106,7 @@ def prepare_posts(
     borrowed: hint comments of the posts and, to be pseudo-labelled, posts of the corpus.
     Raises: DataError: more than data.max_bad_fraction of the rows are bad.
     """
+    own = len(posts)
     if borrowed is not None and borrowed.pairs is not None:
         posts = joined_posts(posts, borrowed.pairs.posts)
     text = _text_column(posts, config, progress) if reads_text(config) else None
@@ -120,18 +119,55 @@ def prepare_posts(
     )
     for row in np.flatnonzero(empty):
         reasons[int(row)] = "expected a text or a picture, found neither. Add one of them."
-    _refuse_too_many(posts, reasons, config.data.max_bad_fraction)
+    allowed = config.data.max_bad_fraction
+    _refuse_too_many(posts, range(own), reasons, allowed, posts.name)
+    lender = str(config.retrieval.corpus)
+    _refuse_too_many(posts, range(own, len(posts)), reasons, allowed, lender)
     ids = posts.table["id"]
     bad = tuple(BadRow(ids[row].as_py(), reason) for row, reason in sorted(reasons.items()))
     usable = np.setdiff1d(np.arange(len(posts)), list(reasons))
-    shows = _what_pictures_show(posts, image, config, progress)
     attributes, comments = None, None
     if reads_attributes(config):
-        attributes = _words_column([" ".join(words) or None for words in shows or ()], config)
+        attributes = _attribute_column(posts, config, progress)
     if reads_comments(config) and borrowed is not None:
         comments = _comment_column(borrowed, len(posts), config, progress)
-    columns = PostColumns(text, image, attributes, comments)
-    return PreparedPosts(posts, columns, usable, bad, borrowed, shows)
+    return PreparedPosts(
+        posts, PostColumns(text, image, attributes, comments), usable, bad, borrowed
+    )
+
+
+def what_pictures_show(
+    prepared: PreparedPosts, rows: Array, config: Config
+) -> tuple[tuple[str, ...], ...] | None:
+    """The likeliest ImageNet classes of the pictures of some rows, () without a picture.
+
+    None where the model reads other features of pictures, which do not tell, or none.
+    """
+    settings, column = config.encoders.image, prepared.columns.image
+    builtin = settings.name == BUILTIN and settings.pooling == "mean"
+    if not builtin or not isinstance(column, FeatureColumn):
+        return None
+    return tuple(attribute_words(column.store.pooled(column.rows[rows])))
+
+
+def _attribute_column(posts: Posts, config: Config, progress: Progress) -> TextInput:
+    """Words for each picture: the table's, else the likeliest ImageNet classes."""
+    words: list[list[str] | None] = posts.column("attributes")
+    lacking = np.flatnonzero([not given for given in words])
+    builtin = config.encoders.model_copy(update={"image": ImageEncoderSettings()})
+    column, _ = encode_pictures(
+        posts.take(lacking),
+        FrozenImageEncoder(builtin, pick_device(config)),
+        with_tokens=False,
+        threads=_threads(config),
+        progress=progress,
+    )
+    for start in range(0, len(lacking), _ATTRIBUTE_BATCH):
+        rows = lacking[start : start + _ATTRIBUTE_BATCH]
+        features = column.store.pooled(column.rows[start : start + _ATTRIBUTE_BATCH])
+        for row, found in zip(rows.tolist(), attribute_words(features), strict=True):
+            words[row] = list(found)
+    return _words_column([" ".join(given or ()) or None for given in words], config)
 
 
 def _comment_column(
@@ -145,34 +181,6 @@ def _comment_column(
             rows[post, place] = texts.setdefault(hint.text, len(texts))
     column = _words_column([*texts, None], config, with_tokens=False, progress=progress)
     return CommentColumn(column, rows, blank=len(texts))
-
-
-def _what_pictures_show(
-    posts: Posts, image: ImageInput | None, config: Config, progress: Progress
-) -> list[tuple[str, ...]] | None:
-    """Words for each picture: the table's, else the likeliest ImageNet classes.
-
-    None where they would have to be computed for nothing: other features are read.
-    """
-    given = posts.column("attributes")
-    settings = config.encoders.image
-    features = settings.name == BUILTIN and settings.pooling == "mean" and not settings.trainable
-    column = image if features else None
-    if column is None and reads_attributes(config):
-        builtin = config.encoders.model_copy(update={"image": ImageEncoderSettings()})
-        encoder = FrozenImageEncoder(builtin, pick_device(config))
-        column, _ = encode_pictures(
-            posts, encoder, with_tokens=False, threads=_threads(config), progress=progress
-        )
-    if not isinstance(column, FeatureColumn):
-        return None
-    shown = np.flatnonzero(column.rows >= 0)
-    seen: dict[int, tuple[str, ...]] = {}
-    for start in range(0, len(shown), _ATTRIBUTE_BATCH):
-        rows = shown[start : start + _ATTRIBUTE_BATCH]
-        words = attribute_words(column.store.pooled(column.rows[rows]))
-        seen.update(zip(rows.tolist(), words, strict=True))
-    return [tuple(words or seen.get(row, ())) for row, words in enumerate(given)]
 
 
 def _text_column(posts: Posts, config: Config, progress: Progress) -> TextInput:
@@ -235,13 +243,16 @@ def _threads(config: Config) -> int:
     return config.encoders.threads or len(os.sched_getaffinity(0))
 
 
-def _refuse_too_many(posts: Posts, reasons: Mapping[int, str], allowed: float) -> None:
-    if len(reasons) <= allowed * len(posts):
+def _refuse_too_many(
+    posts: Posts, rows: range, reasons: Mapping[int, str], allowed: float, name: str
+) -> None:
+    bad = [row for row in reasons if row in rows]
+    if len(bad) <= allowed * len(rows):
         return
-    row = min(reasons)
+    row = min(bad)
     raise DataError(
-        posts.name,
+        name,
         f"at most {allowed:.0%} unusable rows",
-        f"{len(reasons)} of {len(posts)}, the first '{posts[row].id}': {reasons[row]}",
+        f"{len(bad)} of {len(rows)}, the first '{posts[row].id}': {reasons[row]}",
         "Run 'postsense check' for the whole list, or raise data.max_bad_fraction.",
     )

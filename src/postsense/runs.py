@@ -27,10 +27,11 @@ from postsense import __version__
 from postsense.atomic import replacing, write_json
 from postsense.classifier import Classifier, predict_prepared
 from postsense.config import Config
+from postsense.corpus.reading import open_corpus
 from postsense.data.splitting import Splits, split_posts
 from postsense.errors import RunError
 from postsense.evaluation.evaluate import metrics_of
-from postsense.inputs import BadRow, PreparedPosts
+from postsense.inputs import BadRow, PreparedPosts, reads_attributes
 from postsense.model_folder import load_model, save_model
 from postsense.posts import Posts
 from postsense.progress import Progress, silent
@@ -71,6 +72,10 @@ def train_run(
         posts, validation, validation_fraction=config.data.validation_fraction, seed=config.seed
     )
     _sweep(folder)
+    if config.retrieval.corpus is not None:
+        known = {"corpus": config.retrieval.corpus.resolve()}
+        retrieval = config.retrieval.model_copy(update=known)
+        config = config.model_copy(update={"retrieval": retrieval})
     _claim(folder, config, splits)
     prepared = prepare_splits(splits, config, progress)
     write_bad_rows(prepared.bad, folder / "bad_rows.jsonl")
@@ -184,7 +189,7 @@ def _claim(folder: Path, config: Config, splits: Splits) -> None:
         "labels": _label_counts(splits),
         "val_drawn_from_train": splits.carved,
         "unlabeled": splits.unlabeled,
-        "fingerprint": _fingerprint(splits),
+        "fingerprint": _fingerprint(splits, config),
     }
     if (folder / "config.json").is_file():
         _refuse_other(folder, settings, description["fingerprint"])
@@ -211,8 +216,8 @@ def _refuse_other(folder: Path, settings: dict[str, Any], fingerprint: str) -> N
         raise RunError(
             folder,
             "the posts it was started with",
-            "posts, labels or splits that differ",
-            "Choose another --out, or the same table.",
+            "posts, labels, splits or a corpus that differ",
+            "Choose another --out, or the same table and corpus.",
         )
 
 
@@ -234,9 +239,16 @@ def _label_counts(splits: Splits) -> dict[str, dict[str, int]]:
     return {name: dict(sorted(Counter(part.tolist()).items())) for name, part in parts.items()}
 
 
-def _fingerprint(splits: Splits) -> str:
-    """A hash of all that the run reads of the table; pictures count by their path."""
+def _fingerprint(splits: Splits, config: Config) -> str:
+    """A hash of all that the run reads of the table and of a corpus; pictures count by their path.
+
+    Raises: CorpusError: there is no such corpus.
+    """
     digest = hashlib.blake2b(digest_size=16)
+    if config.retrieval.corpus is not None:
+        digest.update(open_corpus(config.retrieval.corpus).fingerprint)
+    if reads_attributes(config):
+        digest.update(json.dumps(splits.posts.column("attributes")).encode())
     for name in ("id", "text", "image", "label"):
         for value in splits.posts.column(name):
             digest.update(b"\0" if value is None else b"\1" + value.encode() + b"\0")

@@ -181,7 +181,7 @@ def print_answers(answers: Sequence["Answer"]) -> None:
     """Similar posts with their scores and comments."""
     console = _console()
     if not answers:
-        console.print("no post is similar: the corpus has none but the query's duplicates")
+        console.print("nothing found")
     for rank, answer in enumerate(answers, start=1):
         scores = f"picture {answer.image_score:.3f}, words {answer.text_score:.3f}"
         console.print(f"{rank}. {answer.score:.3f} ({scores}) {answer.id}")

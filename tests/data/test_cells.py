@@ -165,3 +165,13 @@ def test_times_become_iso_strings(value: Any, expected: str | None) -> None:
 def test_a_number_that_is_no_unix_time_is_refused(value: float) -> None:
     with pytest.raises(CellError, match="expected a time as text or in Unix seconds, found"):
         convert("created_at", value)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(["red", "shoe"], ["red", "shoe"]), ("red shoe", ["red", "shoe"]), ({"size": 3}, None)],
+)
+def test_attributes_are_words_and_anything_else_is_let_be(
+    value: Any, expected: list[str] | None
+) -> None:
+    assert convert("attributes", value) == expected

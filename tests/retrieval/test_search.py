@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from postsense.config import RetrievalSettings
 from postsense.corpus.reading import Corpus
@@ -13,6 +14,7 @@ from postsense.data.loading import load_posts
 from postsense.data.synthetic import write_synthetic_posts
 from postsense.posts import Posts
 from postsense.retrieval.queries import Queries, embed_queries
+from postsense.retrieval.released import open_released_index
 from postsense.retrieval.search import SAME_IMAGE, SAME_TEXT, Searcher, open_searcher
 
 
@@ -37,14 +39,14 @@ def queries(searcher: Searcher, strangers: Posts) -> Queries:
 def naive_search(searcher: Searcher, queries: Queries, row: int, top_k: int) -> list[int]:
     """Score every post of the corpus, strike out what may not be shown, take the best."""
     corpus = searcher.corpus
-    keys = corpus.keys()
+    keys, texts = corpus.keys(), corpus.column("text").to_pylist()
     scored = []
     for place, number in enumerate(corpus.numbers.tolist()):
         image, text = (part[0].astype(np.float64) for part in corpus.vectors(np.array([number])))
         image_score = float(image @ queries.image[row])
         text_score = float(text @ queries.text[row])
         same = (
-            keys.id[place] == queries.ids[row]
+            (keys.id[place], texts[place]) == (queries.ids[row], queries.texts[row])
             or (keys.text_key[place] or b"?") == queries.text_keys[row]
             or (keys.image_key[place] or b"?") == queries.image_keys[row]
             or image_score >= SAME_IMAGE
@@ -198,3 +200,31 @@ def test_nothing_is_found_below_the_lowest_score(searcher: Searcher, queries: Qu
     some = replace(searcher, min_score=middle).search(queries, top_k=5)
     assert (some.numbers == np.where(every.scores >= middle, every.numbers, -1)).all()
     assert 0 < (some.numbers == -1).sum() < some.numbers.size
+
+
+def test_equal_row_numbers_as_ids_make_no_duplicates(searcher: Searcher, queries: Queries) -> None:
+    corpus = searcher.corpus
+    renamed = replace(queries, ids=np.array(corpus.keys().id[:30], dtype=object))
+    found, expected = searcher.search(renamed, 5), searcher.search(queries, 5)
+    assert found.numbers.tolist() == expected.numbers.tolist()
+    assert searcher.duplicates(renamed).tolist() == searcher.duplicates(queries).tolist()
+
+
+def test_the_published_search_excludes_the_same_duplicates(
+    searcher: Searcher, strangers: Posts, tmp_path: Path
+) -> None:
+    corpus = searcher.corpus
+    saved_anew = tmp_path / "anew.png"
+    Image.open(str(corpus.posts(corpus.numbers[3:4])[0].image)).save(saved_anew)
+    asked = embed_queries(load_posts([{"id": "x", "image": str(saved_anew)}]), corpus)
+    released = replace(searcher, index=open_released_index(corpus))
+    assert corpus.numbers[3] in released.duplicates(asked)
+    assert released.duplicates(asked).tolist() == searcher.duplicates(asked).tolist()
+
+
+def test_a_post_that_says_and_shows_nothing_finds_nothing_and_costs_nothing(
+    searcher: Searcher, queries: Queries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = replace(queries, image=0 * queries.image, text=0 * queries.text)
+    monkeypatch.setattr(Searcher, "_candidates", lambda *_: pytest.fail("searched"))
+    assert (searcher.search(silent, top_k=3).numbers == -1).all()

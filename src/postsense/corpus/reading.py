@@ -10,6 +10,7 @@ bad_rows.jsonl      posts that could not be used, and why
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,11 @@ class Corpus:
     def image_dim(self) -> int:
         """Di, the width of a picture vector."""
         return self.manifest.image_dim
+
+    @property
+    def fingerprint(self) -> bytes:
+        """Bytes that change with the posts: others built, some added or removed."""
+        return self.manifest.id.encode() + blake2b(self.numbers.tobytes()).digest()
 
     def vectors(self, numbers: Array) -> tuple[Array, Array]:
         """Picture vectors (m, Di) and text vectors (m, Dt) float16, in the order asked.

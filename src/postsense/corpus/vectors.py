@@ -39,46 +39,53 @@ def write_shard(folder: Path, name: str, numbers: Array, dim: int, blocks: Itera
 
 
 class PostVectors:
-    """The shards of a folder."""
+    """The shards of a folder; nothing of them is in memory but what the system keeps there."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         shards = sorted(file.parent for file in folder.glob("[0-9]*/vectors.npy"))
         self.names = [shard.name for shard in shards]
-        numbers = [_load(shard / "numbers.npy") for shard in shards]
-        self._vectors = [_load(shard / "vectors.npy") for shard in shards]
-        joined = np.concatenate([np.zeros(0, np.int64), *numbers])
-        order = np.argsort(joined, kind="stable")
-        self._sorted = joined[order]
-        self._owner = np.repeat(np.arange(len(shards)), [len(part) for part in numbers])[order]
-        self._local = np.concatenate([np.zeros(0, np.int64), *(np.arange(len(p)) for p in numbers)])
-        self._local = self._local[order].astype(np.int64)
+        self._shards = [(_load(s / "numbers.npy"), _load(s / "vectors.npy")) for s in shards]
 
     @property
     def dim(self) -> int:
         """D, the width of a vector; 0 without any."""
-        return int(self._vectors[0].shape[1]) if self._vectors else 0
+        return int(self._shards[0][1].shape[1]) if self._shards else 0
 
     @property
     def size(self) -> int:
         """How many vectors the shards hold, those of removed posts included."""
-        return len(self._sorted)
+        return sum(len(numbers) for numbers, _ in self._shards)
 
     def holds(self, numbers: Array) -> bool:
         """Whether every number has a vector."""
-        return bool(np.isin(numbers, self._sorted).all())
+        held = np.zeros(len(numbers), dtype=bool)
+        for stored, _ in self._shards:
+            held |= _places(stored, numbers) >= 0
+        return bool(held.all())
 
     def take(self, numbers: Array) -> Array:
         """The vectors (m, D) float16 of known numbers, in their order."""
-        places = np.searchsorted(self._sorted, numbers)
-        owners, locals_ = self._owner[places], self._local[places]
-        if len(self._vectors) == 1:
-            return np.asarray(self._vectors[0][locals_])
+        if len(self._shards) == 1:
+            stored, vectors = self._shards[0]
+            return np.asarray(vectors[_places(stored, numbers)])
         taken = np.zeros((len(numbers), self.dim), np.float16)
-        for owner in np.unique(owners).tolist():
-            chosen = np.flatnonzero(owners == owner)
-            taken[chosen] = self._vectors[owner][locals_[chosen]]
+        for stored, vectors in self._shards:
+            places = _places(stored, numbers)
+            here = np.flatnonzero(places >= 0)
+            taken[here] = vectors[places[here]]
         return taken
+
+
+def _places(stored: Array, numbers: Array) -> Array:
+    """Where each number stands among the stored ones, which ascend; -1: nowhere."""
+    if not len(stored):
+        return np.full(len(numbers), -1)
+    if stored[-1] - stored[0] + 1 == len(stored):  # no gaps, as before any post is removed
+        places = np.asarray(numbers) - stored[0]
+        return np.where((places >= 0) & (places < len(stored)), places, -1)
+    places = np.minimum(np.searchsorted(stored, numbers), len(stored) - 1)
+    return np.where(stored[places] == numbers, places, -1)
 
 
 def _load(file: Path) -> Array:

@@ -34,8 +34,8 @@ def cell_converters(folder: Path) -> Mapping[str, Callable[[Any], Any]]:
         "image": lambda value: _picture_path(value, folder),
         "label": _name,
         "split": _split,
-        "comments": lambda value: _texts(value, "comments"),
-        "attributes": lambda value: _texts(value, "words"),
+        "comments": _comments,
+        "attributes": _words,
         "created_at": _time,
     }
 
@@ -66,26 +66,35 @@ def _picture_path(value: Any, folder: Path) -> str | None:
     return str(folder / name)
 
 
-def _texts(value: Any, noun: str) -> list[str] | None:
-    """The texts of a list or of a list written as JSON, without the blank ones."""
+def _words(value: Any) -> list[str] | None:
+    """The words of a list, or of a text; None for anything else, which many tables have there."""
     if isinstance(value, str):
-        value = _parse_list(value, noun) if value.strip() else None
+        return value.split() or None
+    if isinstance(value, np.ndarray | tuple):
+        value = list(value)
+    return [str(word) for word in value if word] if isinstance(value, list) else None
+
+
+def _comments(value: Any) -> list[str] | None:
+    """The comments of a list or of a list written as JSON, without the blank ones."""
+    if isinstance(value, str):
+        value = _parse_list(value) if value.strip() else None
     if _is_missing(value):
         return None
     if isinstance(value, np.ndarray | tuple):
         value = list(value)
     if not isinstance(value, list):
-        raise CellError(f"a list of {noun}", f"a value of type '{type(value).__name__}'")
+        raise CellError("a list of comments", f"a value of type '{type(value).__name__}'")
     texts = (_text(item) for item in value)
     return [text for text in texts if text is not None]
 
 
-def _parse_list(value: str, noun: str) -> Any:
+def _parse_list(value: str) -> Any:
     try:
         return json.loads(value)
     except (ValueError, RecursionError):
         found = f"'{value[:30]}'" if len(value) <= 30 else f"'{value[:30]}...'"
-        raise CellError(f"a list of {noun}, written as JSON", found) from None
+        raise CellError("a list of comments, written as JSON", found) from None
 
 
 def _time(value: Any) -> str | None:

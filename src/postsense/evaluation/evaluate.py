@@ -10,7 +10,7 @@ from postsense.errors import DataError, nearest
 from postsense.evaluation.metrics import HEADLINE, classification_metrics
 from postsense.inference import softmax
 from postsense.inputs import prepare_posts
-from postsense.posts import Posts
+from postsense.posts import Posts, joined_posts
 from postsense.progress import Progress, silent
 from postsense.retrieval.borrowing import borrow_for_prediction
 
@@ -35,7 +35,8 @@ def evaluate_classifiers(
     chosen, name = _chosen(posts, split)
     first = classifiers[0]
     labels = class_numbers(chosen, first.classes)
-    borrowed = borrow_for_prediction(chosen, first.config, held_out=True, progress=progress)
+    held_out = joined_posts(joined_posts(chosen, posts.split("val")), posts.split("test"))
+    borrowed = borrow_for_prediction(chosen, first.config, held_out=held_out, progress=progress)
     prepared = prepare_posts(chosen, first.config, progress, borrowed)
     if not len(prepared.usable):
         raise DataError(

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from postsense.config import RetrievalSettings
 from postsense.data.images import inspect_picture, read_picture
 from postsense.posts import Posts, posts_of_texts
@@ -41,7 +43,8 @@ def search_corpus(
         inspect_picture(read_picture(str(image)), str(image))  # a broken one would count as none
     searcher = open_searcher(folder, RetrievalSettings(alpha=alpha, min_score=-1))
     query = embed_queries(_post(text, image), searcher.corpus, progress)
-    found = searcher.search(query, top_k, progress)
+    weight = np.array([alpha], dtype=np.float32)
+    found = searcher.index.search(query.image, query.text, weight, top_k)  # what is the same, too
     numbers = found.numbers[0][found.numbers[0] >= 0]
     image_vectors, text_vectors = searcher.corpus.vectors(numbers)
     return [

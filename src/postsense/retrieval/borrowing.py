@@ -23,6 +23,7 @@ from postsense.retrieval.queries import embed_queries, embed_words
 from postsense.retrieval.search import Found, open_searcher
 
 Array = np.ndarray[Any, Any]
+_BLOCK = 1024  # posts whose pools of comments are in memory at a time
 
 
 @dataclass(frozen=True)
@@ -87,18 +88,19 @@ def borrow_for_training(
 
 
 def borrow_for_prediction(
-    posts: Posts, config: Config, *, held_out: bool = False, progress: Progress = silent
+    posts: Posts, config: Config, *, held_out: Posts | None = None, progress: Progress = silent
 ) -> Borrowed | None:
     """What the corpus lends new posts; None if the model reads no comments.
 
-    held_out: lend no post duplicates of any other either, as when they are measured on.
+    held_out: posts that are measured on; their duplicates are lent to nobody.
     """
     if config.retrieval.corpus is None or not config.comments.count:
         return None
     searcher = open_searcher(config.retrieval.corpus, config.retrieval)
     queries = embed_queries(posts, searcher.corpus, progress)
-    if held_out:
-        searcher = searcher.without(searcher.duplicates(queries))
+    if held_out is not None:
+        measured = embed_queries(held_out, searcher.corpus, progress)
+        searcher = searcher.without(searcher.duplicates(measured))
     found = searcher.search(queries, config.retrieval.posts, progress)
     return Borrowed(searcher.alpha, _lend_comments(searcher.corpus, found, config.comments))
 
@@ -108,22 +110,33 @@ def _lend_comments(
 ) -> tuple[tuple[Hint, ...], ...]:
     if not settings.count:
         return ((),) * len(found.numbers)
-    numbers = np.unique(found.numbers[found.numbers >= 0])
-    comments = [first[: settings.per_post] for first in corpus.comments(numbers)]
     phrases = embed_words(GENERIC_PHRASES, corpus)
+    hints: list[tuple[Hint, ...]] = []
+    for start in range(0, len(found.numbers), _BLOCK):
+        rows = found.numbers[start : start + _BLOCK]
+        pools = _pools(corpus, np.unique(rows[rows >= 0]), phrases, settings.per_post)
+        for row in rows:
+            pool = [comment for number in row[row >= 0] for comment in pools[number]]
+            hints.append(choose_hints(pool, settings))
+    return tuple(hints)
+
+
+def _pools(
+    corpus: Corpus, numbers: Array, phrases: Array, per_post: int
+) -> dict[int, list[PooledComment]]:
+    """The first per_post comments of each post, by its number."""
     pools = {}
-    for number, post, few in zip(
-        numbers.tolist(), corpus.posts(numbers).column("id"), comments, strict=True
-    ):
+    ids = corpus.posts(numbers).column("id")
+    for number, post, comments in zip(numbers.tolist(), ids, corpus.comments(numbers), strict=True):
+        few = comments[:per_post]
         vectors = np.stack([comment.vector for comment in few]) if few else phrases[:0]
         pools[number] = [
-            PooledComment(comment.text, post, comment.vector, generic)
-            for comment, generic in zip(few, genericness(vectors, phrases).tolist(), strict=True)
+            PooledComment(comment.text, post, vector, generic)
+            for comment, vector, generic in zip(
+                few, vectors, genericness(vectors, phrases).tolist(), strict=True
+            )
         ]
-    return tuple(
-        choose_hints([comment for number in row[row >= 0] for comment in pools[number]], settings)
-        for row in found.numbers
-    )
+    return pools
 
 
 def _pair(corpus: Corpus, found: Found, train: Array, first_row: int) -> Pairs:

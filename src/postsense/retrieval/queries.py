@@ -25,18 +25,26 @@ class Queries:
     """N posts that look for others.
 
     image: (N, Di), text: (N, Dt) float32, centred unit vectors, zero where a post lacks the
-    modality. ids, text_keys, image_keys: (N,) objects, keys are None where there is nothing to
-    compare.
+    modality. ids, texts (anonymised), text_keys, image_keys: (N,) objects; keys are None where
+    there is nothing to compare. An id alone makes no duplicate, since many tables count from 0: the
+    words must be the same, however few.
     """
 
     image: Array
     text: Array
     ids: Array
+    texts: Array
     text_keys: Array
     image_keys: Array
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def silent(self) -> Array:
+        """(N,) bool: neither words nor a readable picture; such a post finds nothing."""
+        silent: Array = ~np.logical_or(self.image.any(axis=1), self.text.any(axis=1))
+        return silent
 
     def take(self, rows: Array) -> "Queries":
         """The queries at these positions."""
@@ -66,6 +74,7 @@ def embed_queries(posts: Posts, corpus: Corpus, progress: Progress = silent) -> 
         image=_unit(pictures, corpus.image_center),
         text=_unit(words, corpus.text_center),
         ids=_objects(posts.column("id")),
+        texts=_objects(texts),
         text_keys=_objects([text_key(text) for text in posts.column("text")]),
         image_keys=_objects([_picture_key(path) for path in posts.column("image")]),
     )

@@ -65,7 +65,7 @@ class Searcher:
         sample = both[:: max(1, -(-len(both) // BALANCE_QUERIES))]
         if not len(sample):
             return self
-        index = ExactIndex(self.corpus) if self.index.kind == "released" else self.index
+        index = self._index_of_cosines
         alpha = estimate_alpha(index, queries.image[sample], queries.text[sample])
         return replace(self, alpha=alpha)
 
@@ -79,6 +79,7 @@ class Searcher:
         scores = np.full((len(queries), top_k), -np.inf, dtype=np.float32)
         for start in range(0, len(queries), _BLOCK):
             rows = np.arange(start, min(start + _BLOCK, len(queries)))
+            rows = rows[~queries.take(rows).silent]
             width = min(4 * top_k + 16, len(self.corpus))
             while len(rows):
                 block = queries.take(rows)
@@ -90,7 +91,8 @@ class Searcher:
                     numbers[row, : len(places)] = number[places]
                     scores[row, : len(places)] = score[places]
                 lacking = np.array([len(places) < top_k for places in kept])
-                rows = rows[lacking] if width < len(self.corpus) else rows[:0]
+                more = (hits.numbers[:, -1] >= 0) & (hits.scores[:, -1] >= self.min_score)
+                rows = rows[lacking & more] if width < len(self.corpus) else rows[:0]
                 width = min(4 * width, len(self.corpus))
             progress("search corpus", min(start + _BLOCK, len(queries)), len(queries))
         far = scores < self.min_score
@@ -100,26 +102,42 @@ class Searcher:
         """Numbers of the corpus posts that are one of the queries: same id, words or picture."""
         same = np.zeros(len(self.corpus), dtype=bool)
         for name, values in _named_keys(queries):
-            column = self.corpus.column(name)
-            wanted = pa.array(values[_present(values)].tolist(), column.type)
-            same |= pc.is_in(column, wanted).to_numpy()
-        numbers = [self.corpus.numbers[same]]
+            same |= self._one_of(name, values)
+        called = self.corpus.numbers[self._one_of("id", queries.ids)]
+        asked = set(zip(queries.ids.tolist(), queries.texts.tolist(), strict=True))
+        found = self.corpus.take(called, ("id", "text")).to_pylist()
+        itself = [(row["id"], row["text"]) in asked for row in found]
+        numbers = [self.corpus.numbers[same], called[np.array(itself, dtype=bool)]]
         for image, threshold in ((True, SAME_IMAGE), (False, SAME_TEXT)):
             numbers.append(self._near(queries, image=image, threshold=threshold))
         return np.unique(np.concatenate(numbers))
 
+    def _one_of(self, name: str, values: Array) -> Array:
+        """Which posts (n,) have one of the values in a column; None is no value."""
+        column = self.corpus.column(name)
+        wanted = pa.array(values[_present(values)].tolist(), column.type)
+        found: Array = pc.is_in(column, wanted).to_numpy()
+        return found
+
     def _near(self, queries: Queries, *, image: bool, threshold: float) -> Array:
         """Numbers of the posts whose picture, or words, are at least this close to a query's."""
+        index = self._index_of_cosines
         has = queries.image.any(axis=1) if image else _present(queries.text_keys)
         rows, width, near = np.flatnonzero(has), min(16, len(self.corpus)), []
         while len(rows):
             alpha = np.full(len(rows), 1.0 if image else 0.0, dtype=np.float32)
-            hits = self._candidates(queries.take(rows), alpha, width)
+            block = queries.take(rows)
+            hits = index.search(block.image, block.text, alpha, width)
             close = hits.scores >= threshold
             near.append(hits.numbers[close])
             rows = rows[close[:, -1]] if width < len(self.corpus) else rows[:0]
             width = min(4 * width, len(self.corpus))
         return np.concatenate([np.zeros(0, dtype=np.int64), *near])
+
+    @property
+    def _index_of_cosines(self) -> Index:
+        """An index whose scores are cosines; those of the published one are not."""
+        return ExactIndex(self.corpus) if self.index.kind == "released" else self.index
 
     def _alpha(self, queries: Queries) -> Array:
         alpha = np.full(len(queries), self.alpha, dtype=np.float32)
@@ -136,7 +154,7 @@ class Searcher:
         unique, place = np.unique(hits.numbers, return_inverse=True)
         place = place.reshape(hits.numbers.shape)
         real = unique >= 0
-        keys = self.corpus.take(unique[real], ("id", "text_key", "image_key"))
+        keys = self.corpus.take(unique[real], ("id", "text", "text_key", "image_key"))
         forbidden = ~real | np.isin(unique, self.excluded)
         refused = forbidden[place] | self._same_vectors(queries, hits.numbers)
         pictures = np.full(len(unique), None, dtype=object)
@@ -146,6 +164,10 @@ class Searcher:
             known = _present(values)
             refused |= (found[place] == values[:, None]) & known[:, None]
             pictures = found if name == "image_key" else pictures
+        called = iter(zip(keys["id"].to_pylist(), keys["text"].to_pylist(), strict=True))
+        names = [next(called) if there else None for there in real]
+        for row, own in enumerate(zip(queries.ids, queries.texts, strict=True)):
+            refused[row] |= np.array([names[where] == own for where in place[row]], dtype=bool)
         return [
             list(self._capped(np.flatnonzero(~row), pictures[where], top_k))
             for row, where in zip(refused, place, strict=True)
@@ -194,11 +216,7 @@ def open_searcher(folder: Path, settings: RetrievalSettings) -> Searcher:
 
 
 def _named_keys(queries: Queries) -> tuple[tuple[str, Array], ...]:
-    return (
-        ("id", queries.ids),
-        ("text_key", queries.text_keys),
-        ("image_key", queries.image_keys),
-    )
+    return (("text_key", queries.text_keys), ("image_key", queries.image_keys))
 
 
 def _present(keys: Array) -> Array:
