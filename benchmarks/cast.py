@@ -11,18 +11,26 @@ import json
 import random
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import mean
 from time import perf_counter
 from typing import Any
 
+import numpy as np
+import pyarrow.parquet as pq
+
 from postsense.ablation import ablate
-from postsense.config import Columns, CorpusSettings
+from postsense.config import Columns, CorpusSettings, RetrievalSettings
 from postsense.config_loading import load_config
 from postsense.corpus.building import build_corpus
 from postsense.corpus.reading import open_corpus
 from postsense.data.loading import load_posts
 from postsense.data.synthetic import write_synthetic_posts
+from postsense.posts import Posts
 from postsense.results import compare_run_folders
+from postsense.retrieval.comments import GENERIC_PHRASES, genericness
 from postsense.retrieval.indexing import index_once
+from postsense.retrieval.queries import embed_queries, embed_words
+from postsense.retrieval.search import open_searcher
 from postsense.runs import train_run
 
 CORPUS_SETS = ("mediaeval16", "caption_contest", "threads_semeval17", "threads_reddit")
@@ -57,6 +65,7 @@ def synthetic(out: Path, seeds: int) -> None:
     for name, settings in runs.items():
         config = load_config(values={**few, **settings})
         train_run(posts, config, out / "runs" / name, seeds=seeds)
+    print_lending(out / "told", posts, "synthetic posts")
     comparison = compare_run_folders([out / "runs" / name for name in runs])
     print_comparison("synthetic posts, 20 % of labels", comparison)
 
@@ -80,6 +89,7 @@ def shuffled(table: Path) -> Path:
 
 def real(data: Path, corpus: Path, split: str, out: Path, seeds: int) -> None:
     """Ablations on MVSA-Single, with all labels and with a tenth of them."""
+    print_lending(corpus, load_posts(data / "mvsa_single" / "posts.jsonl"), "MVSA-Single")
     for title, few in (("all labels", {}), ("10 % of labels", FEW)):
         values = {"data.columns.split": f"splits.{split}", "retrieval.corpus": corpus, **few}
         config = load_config(values=values)
@@ -91,6 +101,7 @@ def real(data: Path, corpus: Path, split: str, out: Path, seeds: int) -> None:
         for group, comparison in tables.items():
             print_comparison(f"{split}, {title}: {group}", comparison)
         print_kept(runs / "full")
+        print_hinted(runs)
         print(f"{perf_counter() - start:.0f} s\n", flush=True)
 
 
@@ -123,6 +134,41 @@ def print_kept(run: Path) -> None:
     files = sorted(run.glob("seed-*/metrics.json"))
     kept = [json.loads(file.read_text(encoding="utf-8"))["kept"] for file in files]
     print(f"kept by the full method: {', '.join(kept)}")
+
+
+def print_hinted(runs: Path) -> None:
+    """How many test posts got hints, and how the base and the model with comments do on them."""
+    right: dict[str, list[float]] = {"base": [], "comments": []}
+    for file in sorted((runs / "comments").glob("seed-*/predictions.parquet")):
+        hinted = read_rows(file)
+        ids = {row["id"] for row in hinted if row["hints"]}
+        share = len(ids) / len(hinted)
+        for name, found in right.items():
+            rows = read_rows(runs / name / file.parent.name / file.name)
+            found.append(mean(row["label"] == row["predicted"] for row in rows if row["id"] in ids))
+    scores = ", ".join(f"{name} {mean(found):.3f}" for name, found in right.items())
+    print(f"test posts with hints: {share:.3f}; accuracy on them: {scores}")
+
+
+def read_rows(file: Path) -> list[dict[str, Any]]:
+    """The predictions on test."""
+    return [row for row in pq.read_table(file).to_pylist() if row["split"] == "test"]
+
+
+def print_lending(corpus: Path, posts: Posts, title: str) -> None:
+    """How similar the corpus is to posts, and how many of its comments are generic."""
+    searcher = open_searcher(corpus, RetrievalSettings(min_score=-1))
+    queries = embed_queries(posts, searcher.corpus)
+    best = searcher.balanced(queries).search(queries, 1).scores[:, 0]
+    phrases = embed_words(GENERIC_PHRASES, searcher.corpus)
+    comments = [c for few in searcher.corpus.comments(searcher.corpus.numbers) for c in few]
+    long = np.stack([c.vector for c in comments if len(c.text.split()) >= 3])
+    generic = float((genericness(long, phrases) > 0.5).mean())
+    print(
+        f"{title}: best score {np.median(best):.2f} in the median; of {len(long)} comments of",
+        end="",
+    )
+    print(f" three words and more {generic:.2%} are generic", flush=True)
 
 
 def main() -> None:
