@@ -178,5 +178,5 @@ def test_settings_that_do_not_fit_together_are_refused(overrides: list[str], mes
 def test_corpus_settings_come_from_overrides_too() -> None:
     settings = load_corpus_settings(overrides=["columns.text=tweet"], values={"language": "de"})
     assert (settings.columns.text, settings.language) == ("tweet", "de")
-    with pytest.raises(ConfigError, match=r"unknown 'langage' \(Did you mean 'language'\?\)"):
-        load_corpus_settings(overrides=["langage=de"])
+    with pytest.raises(ConfigError, match=r"unknown 'language_code' \(Did you mean 'language'\?\)"):
+        load_corpus_settings(overrides=["language_code=de"])
