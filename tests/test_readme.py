@@ -1,4 +1,4 @@
-"""The README shows commands, presets and settings that exist."""
+"""The README and the page on CAST show commands, presets and settings that exist."""
 
 import re
 import shlex
@@ -12,6 +12,7 @@ from postsense.config_loading import load_config, preset_names
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+CAST = (ROOT / "docs" / "methods" / "cast.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(?:console|sh|shell|bash)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -41,16 +42,18 @@ def test_the_readme_shows_every_step_from_table_to_predictions() -> None:
     assert {"check", "train", "evaluate", "predict", "compare"} <= {c[0] for c in commands(README)}
 
 
-@pytest.mark.parametrize("words", commands(README), ids=" ".join)
-def test_a_command_of_the_readme_can_be_parsed(words: list[str]) -> None:
-    group = typer.main.get_command(app)
-    verb = group.get_command(typer.Context(group), words[0])
-    assert verb is not None, f"no verb '{words[0]}'"
+@pytest.mark.parametrize("words", commands(README + CAST), ids=" ".join)
+def test_a_command_that_is_shown_can_be_parsed(words: list[str]) -> None:
+    verb, rest = typer.main.get_command(app), list(words)
+    while hasattr(verb, "get_command"):  # a group of verbs, such as `corpus`
+        found = verb.get_command(typer.Context(verb), rest[0])
+        assert found is not None, f"no verb '{rest[0]}'"
+        verb, rest = found, rest[1:]
     if "--help" not in words:
-        verb.make_context(words[0], words[1:])  # raises for options that do not exist
+        verb.make_context(words[0], rest)  # raises for options that do not exist
 
 
-@pytest.mark.parametrize("words", commands(README), ids=" ".join)
+@pytest.mark.parametrize("words", commands(README + CAST), ids=" ".join)
 def test_presets_and_settings_of_a_command_exist(words: list[str]) -> None:
     for preset in values_of("--preset", words) or [None]:
         load_config(preset, overrides=values_of("--set", words))
