@@ -159,3 +159,16 @@ def test_ablate_prints_a_table_for_each_group(
     assert [Path(run["name"]).name for run in tables["parts"]["runs"]] == list(names)
     unknown = postsense("ablate", table, *arguments, "--groups", "parts,nothing")
     assert unknown.code == 2 and "found ['nothing']" in unknown.err
+
+
+def test_a_build_that_keeps_nothing_says_how_to_keep_more(postsense: Any, tmp_path: Path) -> None:
+    table = tmp_path / "posts.jsonl"
+    table.write_text(json.dumps({"id": "a", "text": "a day without any picture at all"}) + "\n")
+    outcome = postsense("corpus", "build", table, "--out", tmp_path / "corpus")
+    assert outcome.code == 2
+    assert "none of 1 (dropped: no picture 1). Keep more: --keep-without-picture" in outcome.err
+
+
+def test_a_missing_list_of_ids_is_one_line(postsense: Any, corpus: Path, tmp_path: Path) -> None:
+    outcome = postsense("corpus", "remove", corpus, "--ids", tmp_path / "none.txt")
+    assert outcome.code == 2 and "found no such file. Write one id a line." in outcome.err

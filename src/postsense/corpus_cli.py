@@ -169,7 +169,8 @@ def _read_ids(file: Path) -> list[str]:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         fix = "Write one id a line."
-        raise CorpusError(file, "a text file of ids in UTF-8", str(error), fix) from None
+        found = "no such file" if isinstance(error, FileNotFoundError) else str(error)
+        raise CorpusError(file, "a text file of ids in UTF-8", found, fix) from None
     ids = [line.strip() for line in lines if line.strip()]
     if not ids:
         raise CorpusError(file, "at least one id", "none", "Write one id a line.")

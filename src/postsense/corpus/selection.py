@@ -131,7 +131,7 @@ def refuse_nothing(selection: Selection, inputs: Sequence[Path]) -> None:
             ", ".join(map(str, inputs)),
             "posts to keep",
             f"none of {selection.read} (dropped: {reasons})",
-            "See language, require_image and require_comments in the settings.",
+            "Keep more: --keep-without-picture, --keep-without-comments, --language any.",
         )
 
 
