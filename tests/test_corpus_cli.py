@@ -163,7 +163,8 @@ def test_ablate_prints_a_table_for_each_group(
 
 def test_a_build_that_keeps_nothing_says_how_to_keep_more(postsense: Any, tmp_path: Path) -> None:
     table = tmp_path / "posts.jsonl"
-    table.write_text(json.dumps({"id": "a", "text": "a day without any picture at all"}) + "\n")
+    row = {"id": "a", "text": "a day without any picture at all", "comments": ["so it is"]}
+    table.write_text(json.dumps(row) + "\n")
     outcome = postsense("corpus", "build", table, "--out", tmp_path / "corpus")
     assert outcome.code == 2
     assert "none of 1 (dropped: no picture 1). Keep more: --keep-without-picture" in outcome.err
