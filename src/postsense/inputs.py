@@ -109,7 +109,9 @@ def prepare_posts(
     own = len(posts)
     if borrowed is not None and borrowed.pairs is not None:
         posts = joined_posts(posts, borrowed.pairs.posts)
-    text = _text_column(posts, config, progress) if reads_text(config) else None
+    text = None
+    if reads_text(config):
+        text = _text_input(posts, config, reads_tokens(config), progress)
     image, broken = None, dict[int, PictureError]()
     if reads_image(config):
         image, broken = _image_column(posts, config, progress)
@@ -181,10 +183,6 @@ def _comment_column(
             rows[post, place] = texts.setdefault(hint.text, len(texts))
     column = _words_column([*texts, None], config, with_tokens=False, progress=progress)
     return CommentColumn(column, rows, blank=len(texts))
-
-
-def _text_column(posts: Posts, config: Config, progress: Progress) -> TextInput:
-    return _text_input(posts, config, reads_tokens(config), progress)
 
 
 def _words_column(

@@ -128,7 +128,7 @@ def test_an_encoder_that_changed_since_the_build_is_refused(posts: Posts, own_co
     manifest = json.loads((own_corpus / "corpus.json").read_text())
     manifest["text_key"] = "text-of-old"
     (own_corpus / "corpus.json").write_text(json.dumps(manifest))
-    with pytest.raises(CorpusError, match="expected the text encoder it was built with, 'text-of"):
+    with pytest.raises(CorpusError, match="expected the encoder of the corpus, 'text-of"):
         borrow_for_prediction(posts, configured(own_corpus))
 
 

@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from postsense.config import RetrievalSettings
+from postsense.config import CorpusSettings, RetrievalSettings
+from postsense.corpus.building import build_corpus
 from postsense.corpus.reading import Corpus
 from postsense.data.loading import load_posts
 from postsense.data.synthetic import write_synthetic_posts
 from postsense.posts import Posts
+from postsense.retrieval.exact import ExactIndex
+from postsense.retrieval.indexing import index_corpus
 from postsense.retrieval.queries import Queries, embed_queries
 from postsense.retrieval.released import open_released_index
 from postsense.retrieval.search import SAME_IMAGE, SAME_TEXT, Searcher, open_searcher
@@ -143,10 +146,6 @@ def test_posts_on_one_picture_are_capped(tmp_path: Path) -> None:
 
 def crowded_corpus(folder: Path) -> Searcher:
     """Six posts on one picture and two without."""
-    from postsense.config import CorpusSettings
-    from postsense.corpus.building import build_corpus
-    from postsense.retrieval.indexing import index_corpus
-
     table = write_synthetic_posts(folder / "posts", posts=30, seed=3)
     row = json.loads(table.read_text().splitlines()[0])
     names = ("wind", "rain", "waves", "boats", "clouds", "harbor", "night", "sand")
@@ -226,5 +225,24 @@ def test_a_post_that_says_and_shows_nothing_finds_nothing_and_costs_nothing(
     searcher: Searcher, queries: Queries, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     silent = replace(queries, image=0 * queries.image, text=0 * queries.text)
-    monkeypatch.setattr(Searcher, "_candidates", lambda *_: pytest.fail("searched"))
+    monkeypatch.setattr(ExactIndex, "search", lambda *_: pytest.fail("searched"))
     assert (searcher.search(silent, top_k=3).numbers == -1).all()
+
+
+def test_row_numbers_of_posts_without_words_make_no_duplicates(
+    tmp_path: Path,
+) -> None:
+    table = write_synthetic_posts(tmp_path / "posts", posts=30, seed=12)
+    pictures = sorted((table.parent / "images").iterdir())
+    corpus = [{"id": str(n), "image": str(path)} for n, path in enumerate(pictures[:15])]
+    (tmp_path / "bare.jsonl").write_text(
+        "".join(json.dumps({**row, "comments": ["look at that sky"]}) + "\n" for row in corpus)
+    )
+    build_corpus([tmp_path / "bare.jsonl"], tmp_path / "bare", CorpusSettings())
+    index_corpus(tmp_path / "bare")
+    bare = open_searcher(tmp_path / "bare", RetrievalSettings(min_score=-1, per_picture=9))
+    others = [{"id": str(n), "image": str(path)} for n, path in enumerate(pictures[15:30])]
+    asked = embed_queries(load_posts(others), bare.corpus)
+    renamed = replace(asked, ids=np.array([f"x{n}" for n in range(15)], dtype=object))
+    assert bare.search(asked, 15).numbers.tolist() == bare.search(renamed, 15).numbers.tolist()
+    assert bare.duplicates(asked).tolist() == bare.duplicates(renamed).tolist()

@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 from postsense.corpus.building import command_of, encode_selection
 from postsense.corpus.dataflow import use_runner
 from postsense.corpus.deduplication import Traits
-from postsense.corpus.embedding import Encoders, open_encoders
-from postsense.corpus.manifest import Manifest, write_manifest
+from postsense.corpus.embedding import encoders_of
+from postsense.corpus.manifest import write_manifest
 from postsense.corpus.reading import Corpus, open_corpus
 from postsense.corpus.reports import (
     BuildReport,
@@ -23,7 +23,6 @@ from postsense.corpus.reports import (
 from postsense.corpus.selection import KNOWN, Known, Selection, select_posts
 from postsense.corpus.writing import append_posts, write_vectors
 from postsense.data.duplicates import clean_text
-from postsense.errors import CorpusError
 from postsense.progress import Progress, silent
 
 
@@ -47,8 +46,7 @@ def add_posts(
     corpus = open_corpus(folder)
     settings = corpus.manifest.settings
     command = command_of(inputs, comments, settings)
-    encoders = open_encoders(settings.encoders)
-    _refuse_other_encoders(corpus.manifest, encoders)
+    encoders = encoders_of(corpus.manifest)
     selection = select_posts(inputs, comments, settings, _known(corpus), progress)
     selection, features = encode_selection(selection, encoders, settings, progress)
     first = max([corpus.manifest.next_number, *(corpus.numbers[-1:] + 1).tolist()])
@@ -57,20 +55,6 @@ def add_posts(
         append_posts(folder, selection.table, features, first)
     _record_arrival(corpus, selection, command, first + len(selection.table))
     return report_of(selection)
-
-
-def _refuse_other_encoders(manifest: Manifest, encoders: Encoders) -> None:
-    for kind, built, found in (
-        ("text", manifest.text_key, encoders.text.key),
-        ("image", manifest.image_key, encoders.image.key),
-    ):
-        if built != found:
-            raise CorpusError(
-                f"encoders.{kind}",
-                f"the encoder of the corpus, '{built}'",
-                f"'{found}' under the name '{getattr(manifest.settings.encoders, kind).name}'",
-                "Restore its files, or build the corpus again.",
-            )
 
 
 def _known(corpus: Corpus) -> Known:

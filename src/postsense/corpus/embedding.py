@@ -10,10 +10,11 @@ import pyarrow as pa
 import torch
 
 from postsense.config import EncoderSettings
+from postsense.corpus.manifest import Manifest
 from postsense.encoders.encode import encode_pictures, encode_texts
 from postsense.encoders.features import FeatureColumn
 from postsense.encoders.frozen import FrozenImageEncoder, FrozenTextEncoder
-from postsense.errors import PictureError
+from postsense.errors import CorpusError, PictureError
 from postsense.posts import SCHEMA, Posts
 from postsense.progress import Progress, silent
 
@@ -51,6 +52,27 @@ def open_encoders(settings: EncoderSettings) -> Encoders:
     return Encoders(
         FrozenTextEncoder(settings, device), FrozenImageEncoder(settings, device), threads
     )
+
+
+def encoders_of(manifest: Manifest) -> Encoders:
+    """The encoders that a corpus was built with.
+
+    Raises: CorpusError: one has changed since. EncoderError: one cannot be found.
+    """
+    settings = manifest.settings.encoders
+    encoders = open_encoders(settings)
+    for kind, built, found in (
+        ("text", manifest.text_key, encoders.text.key),
+        ("image", manifest.image_key, encoders.image.key),
+    ):
+        if built != found:
+            raise CorpusError(
+                f"encoders.{kind}",
+                f"the encoder of the corpus, '{built}'",
+                f"'{found}' under the name '{getattr(settings, kind).name}'",
+                "Restore its files, or build the corpus again.",
+            )
+    return encoders
 
 
 def encode_posts(table: pa.Table, encoders: Encoders, progress: Progress = silent) -> Features:

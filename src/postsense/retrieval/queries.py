@@ -8,12 +8,12 @@ import numpy as np
 
 from postsense.corpus.cleaning import anonymize
 from postsense.corpus.deduplication import picture_key, text_key
-from postsense.corpus.embedding import Encoders, open_encoders, unit_vectors
+from postsense.corpus.embedding import encoders_of, unit_vectors
 from postsense.corpus.reading import Corpus
 from postsense.data.images import read_picture
 from postsense.encoders.encode import encode_pictures, encode_texts
 from postsense.encoders.features import FeatureColumn
-from postsense.errors import CorpusError, PictureError
+from postsense.errors import PictureError
 from postsense.posts import Posts, posts_of_texts
 from postsense.progress import Progress, silent
 
@@ -57,8 +57,7 @@ def embed_queries(posts: Posts, corpus: Corpus, progress: Progress = silent) -> 
     Words are anonymised as the corpus's were. A picture that cannot be read counts as none.
     Raises: CorpusError: an encoder of the corpus has changed since, or cannot be found.
     """
-    encoders = open_encoders(corpus.manifest.settings.encoders)
-    _refuse_changed(corpus, encoders)
+    encoders = encoders_of(corpus.manifest)
     texts = [None if text is None else anonymize(text) for text in posts.column("text")]
     words = encode_texts(
         posts_of_texts(texts, posts.name),
@@ -82,7 +81,7 @@ def embed_queries(posts: Posts, corpus: Corpus, progress: Progress = silent) -> 
 
 def embed_words(texts: Sequence[str], corpus: Corpus) -> Array:
     """Unit vectors (n, Dt) of texts as the corpus has its comments: not centred."""
-    encoders = open_encoders(corpus.manifest.settings.encoders)
+    encoders = encoders_of(corpus.manifest)
     column = encode_texts(
         posts_of_texts(texts, "words"), encoders.text, with_tokens=False, threads=encoders.threads
     )
@@ -98,20 +97,6 @@ def _picture_key(path: str | None) -> bytes | None:
         return None if path is None else picture_key(read_picture(path))
     except PictureError:
         return None
-
-
-def _refuse_changed(corpus: Corpus, encoders: Encoders) -> None:
-    manifest = corpus.manifest
-    expected = {"text": manifest.text_key, "image": manifest.image_key}
-    found = {"text": encoders.text.key, "image": encoders.image.key}
-    for part in ("text", "image"):
-        if found[part] != expected[part]:
-            raise CorpusError(
-                corpus.folder,
-                f"the {part} encoder it was built with, '{expected[part]}'",
-                f"'{found[part]}'",
-                "Put the old encoder back, or build the corpus again.",
-            )
 
 
 def _objects(values: Sequence[object]) -> Array:

@@ -15,7 +15,7 @@ from postsense.corpus.reading import Corpus, open_corpus
 from postsense.errors import CorpusError
 from postsense.progress import Progress, silent
 from postsense.retrieval.exact import ExactIndex
-from postsense.retrieval.index import Index
+from postsense.retrieval.index import Hits, Index
 from postsense.retrieval.indexing import index_of
 from postsense.retrieval.queries import Queries
 from postsense.retrieval.released import open_released_index
@@ -83,7 +83,8 @@ class Searcher:
             width = min(4 * top_k + 16, len(self.corpus))
             while len(rows):
                 block = queries.take(rows)
-                hits = self._candidates(block, self._alpha(block), width)
+                alpha = np.full(len(block), self.alpha, dtype=np.float32)
+                hits = self.index.search(block.image, block.text, alpha, width)
                 kept = self._allowed(block, hits, top_k)
                 for row, places, number, score in zip(
                     rows, kept, hits.numbers, hits.scores, strict=True
@@ -106,7 +107,7 @@ class Searcher:
         called = self.corpus.numbers[self._one_of("id", queries.ids)]
         asked = set(zip(queries.ids.tolist(), queries.texts.tolist(), strict=True))
         found = self.corpus.take(called, ("id", "text")).to_pylist()
-        itself = [(row["id"], row["text"]) in asked for row in found]
+        itself = [row["text"] and (row["id"], row["text"]) in asked for row in found]
         numbers = [self.corpus.numbers[same], called[np.array(itself, dtype=bool)]]
         for image, threshold in ((True, SAME_IMAGE), (False, SAME_TEXT)):
             numbers.append(self._near(queries, image=image, threshold=threshold))
@@ -139,17 +140,7 @@ class Searcher:
         """An index whose scores are cosines; those of the published one are not."""
         return ExactIndex(self.corpus) if self.index.kind == "released" else self.index
 
-    def _alpha(self, queries: Queries) -> Array:
-        alpha = np.full(len(queries), self.alpha, dtype=np.float32)
-        alpha[~queries.text.any(axis=1)] = 1.0
-        alpha[~queries.image.any(axis=1)] = 0.0
-        return alpha
-
-    def _candidates(self, queries: Queries, alpha: Array, width: int) -> Found:
-        hits = self.index.search(queries.image, queries.text, alpha, width)
-        return Found(hits.numbers, hits.scores)
-
-    def _allowed(self, queries: Queries, hits: Found, top_k: int) -> list[list[int]]:
+    def _allowed(self, queries: Queries, hits: Hits, top_k: int) -> list[list[int]]:
         """For each query the first top_k places of its hits that may be shown."""
         unique, place = np.unique(hits.numbers, return_inverse=True)
         place = place.reshape(hits.numbers.shape)
@@ -167,7 +158,8 @@ class Searcher:
         called = iter(zip(keys["id"].to_pylist(), keys["text"].to_pylist(), strict=True))
         names = [next(called) if there else None for there in real]
         for row, own in enumerate(zip(queries.ids, queries.texts, strict=True)):
-            refused[row] |= np.array([names[where] == own for where in place[row]], dtype=bool)
+            if own[1]:  # without words it is the picture that tells
+                refused[row] |= np.array([names[where] == own for where in place[row]], dtype=bool)
         return [
             list(self._capped(np.flatnonzero(~row), pictures[where], top_k))
             for row, where in zip(refused, place, strict=True)
