@@ -23,6 +23,7 @@ FLOW = [
     "retrieval",
     "batches",
     "outputs",
+    "parallel",
     "fusion",
     "losses",
     "model",

@@ -31,6 +31,15 @@ class TokenIds:
         """The same ids on another device."""
         return TokenIds(self.ids.to(device), self.mask.to(device))
 
+    def take(self, rows: Tensor) -> "TokenIds":
+        """Some of the texts. rows: (n,) int64, or (B,) bool."""
+        return TokenIds(self.ids[rows], self.mask[rows])
+
+    @property
+    def present(self) -> Tensor:
+        """(B,) bool, which texts have words."""
+        return self.mask.any(dim=1)
+
 
 @dataclass(frozen=True)
 class Pixels:
@@ -42,6 +51,10 @@ class Pixels:
     def to(self, device: torch.device | str) -> "Pixels":
         """The same pixels on another device."""
         return Pixels(self.pixels.to(device), self.present.to(device))
+
+    def take(self, rows: Tensor) -> "Pixels":
+        """Some of the pictures. rows: (n,) int64, or (B,) bool."""
+        return Pixels(self.pixels[rows], self.present[rows])
 
 
 @dataclass(frozen=True)
@@ -55,12 +68,21 @@ class Comments:
         """The same comments on another device."""
         return Comments(self.texts.to(device), self.present.to(device))
 
+    def take(self, rows: Tensor) -> "Comments":
+        """The comments of some of the posts. rows: (n,) int64."""
+        width = self.present.shape[1]
+        places = rows[:, None] * width + torch.arange(width, device=rows.device)
+        return Comments(self.texts.take(places.flatten()), self.present[rows])
+
 
 @dataclass(frozen=True)
 class PostBatch:
     """B posts. A modality is None if the model does not read it.
 
     labels: (B,) int64 or None. targets: (B, K) soft labels, weights: (B,) how much each counts.
+    contents: (B, 2) int64, numbers of the text and of the picture, equal where these are the same;
+    None where the image-text losses do not look. swaps: (B,) int64, the post whose words the model
+    is shown with each picture, to tell whether they match; None: it is not asked.
     """
 
     text: Embeddings | TokenIds | None
@@ -70,6 +92,14 @@ class PostBatch:
     comments: Comments | None = None
     targets: Tensor | None = None
     weights: Tensor | None = None
+    contents: Tensor | None = None
+    swaps: Tensor | None = None
+
+    @property
+    def has_both(self) -> Tensor:
+        """(B,) bool, the posts that have words and a picture."""
+        assert self.text is not None and self.image is not None
+        return self.text.present & self.image.present
 
     def to(self, device: torch.device | str) -> "PostBatch":
         """The same batch on another device."""
@@ -161,6 +191,7 @@ class PostDataset(Dataset[PostBatch]):
 
     rows: (n,) positions in the columns. comment_rows: (n,) positions of the posts whose comments
     they have, None: their own. labels: (n,) class numbers. targets: (n, K); weights: (n,).
+    contents: (n, 2), as in PostBatch.
     """
 
     columns: PostColumns
@@ -169,6 +200,7 @@ class PostDataset(Dataset[PostBatch]):
     comment_rows: Array | None = None
     targets: Array | None = None
     weights: Array | None = None
+    contents: Array | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -186,6 +218,7 @@ class PostDataset(Dataset[PostBatch]):
             labels=_taken(self.labels, posts),
             targets=_taken(self.targets, posts),
             weights=_taken(self.weights, posts),
+            contents=_taken(self.contents, posts),
         )
 
     def loader(self, batches: Sequence[Array], workers: int = 0) -> DataLoader[PostBatch]:

@@ -22,6 +22,7 @@ class Columns(Section):
     id: str = Field("id", description="unique name of the post; absent: the row number")
     text: str = Field("text", description="words of the post")
     image: str = Field("image", description="path of the picture, relative to the table")
+    regions: str = Field("regions", description="path of the picture's region features, likewise")
     label: str = Field("label", description="class of the post")
     split: str = Field("split", description="train, val (also dev, validation) or test")
     comments: str = Field("comments", description="list of readers' comments")
@@ -52,21 +53,36 @@ class TextEncoderSettings(Section):
     normalize: Literal["raw", "tweet"] = Field(
         "raw", description="'tweet': @USER, HTTPURL and :emoji_name:"
     )
+    network: Literal["transformer", "bilstm", "cnn"] = Field(
+        "transformer",
+        description="what reads the words: the checkpoint, or a new net over its word embeddings",
+    )
     trainable: bool = Field(False, description="train the encoder; frozen ones are encoded once")
+    frozen_layers: int = Field(
+        0, ge=0, description="first layers, and what is below them, that do not train; 0: all train"
+    )
 
 
 class ImageEncoderSettings(Section):
     name: str = Field(
-        "builtin", description="'builtin' (EfficientNet-Lite0), Hugging Face name or local folder"
+        "builtin",
+        description="'builtin' (EfficientNet-Lite0), Hugging Face name, local folder, or 'regions':"
+        " the features that the table's column names",
     )
     pooling: Pooling = Field("mean", description="how picture regions become one vector")
     layers: int | None = Field(None, ge=1, description="transformer layers kept; none: all")
     trainable: bool = Field(False, description="train the encoder; frozen ones are encoded once")
+    frozen_layers: int = Field(
+        0, ge=0, description="first layers, and what is below them, that do not train; 0: all train"
+    )
 
 
 class EncoderSettings(Section):
     text: TextEncoderSettings = TextEncoderSettings()
     image: ImageEncoderSettings = ImageEncoderSettings()
+    projection: int | None = Field(
+        None, ge=1, description="width of a trained layer over each modality; none: no such layer"
+    )
     allow_download: bool = Field(
         False, description="let a Hugging Face name be fetched from the hub over the network"
     )
@@ -152,6 +168,8 @@ class FusionSettings(Section):
         "co_memory",
         "hierarchical",
         "bitransformer",
+        "vilt",
+        "lxmert",
         "text_only",
         "image_only",
     ] = Field("concat", description="how picture and words are joined")
@@ -160,16 +178,42 @@ class FusionSettings(Section):
         "corrected",
         description="'released': with the quirks of the authors' code, where it has any",
     )
+    picture_tokens: int = Field(
+        3, ge=1, description="vectors of a picture that the bitransformer reads, at most"
+    )
     input_dropout: float = Field(0.3, ge=0, lt=1, description="dropout on encoder outputs")
     dropout: float = Field(0.5, ge=0, lt=1, description="dropout on the fused vector")
 
 
 class LossSettings(Section):
-    classification: float = Field(1.0, ge=0, description="weight of the cross-entropy on labels")
+    classification: float = Field(
+        1.0, ge=0, description="weight of the cross-entropy on labels, before 1 - itc - itm"
+    )
     class_weights: Literal["none", "balanced"] = Field(
         "none", description="'balanced': N / (K * posts of the class)"
     )
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="mass moved to the other classes")
+    itc: float = Field(
+        0.0, ge=0, lt=1, description="weight of the image-text contrastive loss (beta_c)"
+    )
+    itm: float = Field(
+        0.0, ge=0, lt=1, description="weight of the image-text matching loss (beta_m)"
+    )
+    itc_width: int = Field(
+        512, ge=1, description="width of the vectors that are contrasted, without a projection"
+    )
+    temperature: float = Field(
+        0.07, gt=0, description="temperature of ITC before training, which learns it"
+    )
+    mismatched: float = Field(
+        0.5, gt=0, lt=1, description="probability that ITM shows a picture with another text"
+    )
+
+    @model_validator(mode="after")
+    def _leaves_room(self) -> "LossSettings":
+        if self.itc + self.itm >= 1:
+            raise ValueError("itc + itm must be below 1: the rest is the weight of the labels")
+        return self
 
 
 class TrainingSettings(Section):
@@ -187,6 +231,9 @@ class TrainingSettings(Section):
     )
     mixed_precision: Literal["auto", "no", "bf16"] = Field(
         "auto", description="auto: bf16 on a GPU that has it"
+    )
+    gradient_checkpointing: bool = Field(
+        False, description="compute trained transformers twice, to keep less of them in memory"
     )
     device: Literal["auto", "cpu"] = "auto"
     workers: int = Field(0, ge=0, description="processes that load batches; never changes a result")
@@ -213,6 +260,24 @@ class Config(Section):
             raise ValueError(
                 "comments are words, which 'image_only' does not read: comments.count=0"
             )
-        if self.fusion.name == "bitransformer" and not self.encoders.text.trainable:
-            raise ValueError("fusion 'bitransformer' needs encoders.text.trainable=true")
+        aligned = self.losses.itc > 0 or self.losses.itm > 0
+        if aligned and self.fusion.name in ("text_only", "image_only"):
+            raise ValueError("losses.itc and losses.itm need a fusion that reads text and picture")
+        self._refuse_unfit_encoders()
         return self
+
+    def _refuse_unfit_encoders(self) -> None:
+        text, image, fusion = self.encoders.text, self.encoders.image, self.fusion.name
+        if fusion in ("bitransformer", "vilt", "lxmert") and not text.trainable:
+            raise ValueError(f"fusion '{fusion}' needs encoders.text.trainable=true")
+        if fusion == "vilt" and (not image.trainable or image.name != text.name):
+            raise ValueError(
+                "fusion 'vilt' is one model: encoders.image.trainable=true and the same name"
+                " under encoders.text and encoders.image"
+            )
+        if fusion == "lxmert" and image.trainable:
+            raise ValueError("fusion 'lxmert' reads frozen regions: encoders.image.trainable=false")
+        if image.name == "regions" and image.trainable:
+            raise ValueError("encoders.image 'regions' are kept features: trainable=false")
+        if text.network != "transformer" and not text.trainable:
+            raise ValueError(f"encoders.text.network '{text.network}' is new: trainable=true")

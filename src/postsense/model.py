@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from postsense.batches import Comments, Pixels, PostBatch, TokenIds
-from postsense.encoders.backbone import ImageBackbone, ImageEncoder, TextBackbone, TextEncoder
+from postsense.encoders.backbone import Backbone, ImageEncoder, TextEncoder
 from postsense.encoders.embeddings import Embeddings
 from postsense.fusion.comments import CommentVectors
 from postsense.fusion.joined import Joined
@@ -93,7 +93,7 @@ class PostModel(nn.Module):
     @property
     def trains_encoder(self) -> bool:
         """Whether an encoder runs inside the model, rather than once before."""
-        return any(isinstance(part, TextBackbone | ImageBackbone) for part in self.modules())
+        return any(isinstance(part, Backbone) for part in self.modules())
 
     def forward(self, batch: PostBatch) -> PostOutput:
         text = self._words(batch.text)

@@ -17,6 +17,7 @@ SCHEMA = pa.schema(
         ("comments", pa.list_(pa.string())),
         ("attributes", pa.list_(pa.string())),  # words for what the picture shows
         ("created_at", pa.string()),
+        ("regions", pa.string()),  # path of features of the picture's regions
     ]
 )
 
@@ -33,6 +34,7 @@ class Post:
     comments: tuple[str, ...] = ()
     attributes: tuple[str, ...] = ()
     created_at: str | None = None
+    regions: str | None = None
 
 
 class Posts(Sequence[Post]):

@@ -32,6 +32,7 @@ def cell_converters(folder: Path) -> Mapping[str, Callable[[Any], Any]]:
         "id": _name,
         "text": _text,
         "image": lambda value: _picture_path(value, folder),
+        "regions": lambda value: _picture_path(value, folder),
         "label": _name,
         "split": _split,
         "comments": _comments,

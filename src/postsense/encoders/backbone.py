@@ -11,12 +11,19 @@ from postsense.encoders.pretrained import dual_part, keep_layers, load_model, wr
 from postsense.errors import EncoderError
 
 
-class TextBackbone(nn.Module):
+class Backbone(nn.Module):
+    """A pretrained network: it trains at the rate of encoders."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+
+class TextBackbone(Backbone):
     """Token ids and mask, each (B, T) int64, to tokens (B, T, D) and class vector (B, D)."""
 
     def __init__(self, model: nn.Module, *, pooled_output: bool = False) -> None:
-        super().__init__()
-        self.model = model
+        super().__init__(model)
         self.pooled_output = pooled_output  # dual models have no class token in their text
 
     @property
@@ -31,17 +38,13 @@ class TextBackbone(nn.Module):
         return tokens, output.pooler_output if self.pooled_output else tokens[:, 0]
 
 
-class ImageBackbone(nn.Module):
+class ImageBackbone(Backbone):
     """Pixels (B, 3, H, W) to regions (B, T, D) and class vector (B, D).
 
     The regions of a convolutional network are the cells of its last feature map; those of a
     transformer are its patches, led by the class token where it has one. The class vector is that
     first token; convolutional networks have none and give the mean of their regions.
     """
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         output = self.model(pixels)

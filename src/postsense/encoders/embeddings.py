@@ -30,6 +30,11 @@ class Embeddings:
         }
         return replace(self, **tensors)
 
+    def take(self, rows: Tensor) -> "Embeddings":
+        """Some of the posts. rows: (n,) int64, or (B,) bool."""
+        parts = {name: value[rows] for name, value in vars(self).items() if value is not None}
+        return replace(self, **parts)
+
 
 def pool(tokens: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
     """One vector a sequence: masked mean, masked maximum or the first token.

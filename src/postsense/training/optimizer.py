@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from postsense.config import TrainingSettings
-from postsense.encoders.backbone import ImageBackbone, TextBackbone
+from postsense.encoders.backbone import Backbone
 from postsense.model import PostModel
 
 
@@ -15,7 +15,7 @@ def build_optimizer(model: PostModel, settings: TrainingSettings) -> torch.optim
 
     Each group holds its peak rate as `peak_lr`; the loop sets `lr` before every step.
     """
-    encoders = [part for part in model.modules() if isinstance(part, TextBackbone | ImageBackbone)]
+    encoders = [part for part in model.modules() if isinstance(part, Backbone)]
     inside = {id(weight) for network in encoders for weight in network.parameters()}
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for weight in model.parameters():
