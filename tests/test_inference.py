@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from postsense import inference
-from postsense.batches import PostColumns, PostDataset, TokenColumn
+from postsense.batches import PostColumns, PostDataset, TokenColumn, TokenIds
 from postsense.build import Encoders, build_model
 from postsense.config_loading import parse_config
 from postsense.encoders.backbone import TextEncoder, load_text_backbone
@@ -16,6 +16,7 @@ from postsense.encoders.features import Encoded, FeatureColumn, FeatureStore
 from postsense.inference import predict_logits, softmax
 from postsense.model import PostModel
 
+Array = np.ndarray[Any, Any]
 POSTS = 23
 
 
@@ -118,6 +119,41 @@ def test_trained_encoders_do_not_depend_on_the_batch_size(
     for size in (1, 4):
         monkeypatch.setattr(inference, "PIXEL_BATCH_SIZE", size)
         assert np.allclose(predict_logits(trained, dataset), whole, rtol=0, atol=1e-6)
+
+
+WORDS = TokenColumn([[2, *[4] * (number * 5 % 9), 3] for number in range(9)], pad_id=0)
+
+
+@pytest.mark.parametrize("size", [2, 4])
+def test_posts_encoded_in_order_of_length_come_back_in_their_own(
+    trained: PostModel, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(inference, "PIXEL_BATCH_SIZE", size)
+    rows = np.array([3, 8, 0, 0, 5, 7, 1])
+
+    logits = predict_logits(trained, PostDataset(PostColumns(WORDS), rows))
+
+    one_by_one = [
+        predict_logits(trained, PostDataset(PostColumns(WORDS), rows[[n]])) for n in range(7)
+    ]
+    assert np.allclose(logits, np.concatenate(one_by_one), rtol=0, atol=1e-6)
+    assert np.ptp(logits, axis=0).min() > 1e-4
+
+
+def test_texts_of_similar_length_are_encoded_together(
+    trained: PostModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inference, "PIXEL_BATCH_SIZE", 3)
+    seen, batch_of = list[list[int]](), TokenColumn.batch
+
+    def watch(column: TokenColumn, posts: Array) -> TokenIds:
+        seen.append(column.lengths[posts].tolist())
+        return batch_of(column, posts)
+
+    monkeypatch.setattr(TokenColumn, "batch", watch)
+    predict_logits(trained, PostDataset(PostColumns(WORDS), np.arange(9)))
+
+    assert seen == [[10, 9, 8], [7, 6, 5], [4, 3, 2]]
 
 
 @pytest.mark.parametrize("fusion", ["concat", "cross_attention"])

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from postsense.batches import Pixels, TokenIds
 from postsense.config import Config
@@ -18,7 +20,7 @@ from postsense.encoders.embeddings import Embeddings
 from postsense.encoders.frozen import FrozenTextEncoder
 from postsense.encoders.processors import load_tokenizer
 from postsense.errors import DataError
-from postsense.inputs import pick_device, prepare_posts
+from postsense.inputs import pick_device, prepare_posts, what_pictures_show
 from postsense.posts import Posts
 
 Settings = Callable[..., Config]
@@ -29,14 +31,19 @@ Draw = Callable[[str, int], str]
 def settings(
     tiny_bert: Path, tiny_resnet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Settings:
-    """`settings(fusion, trainable, allowed)`, of tiny encoders that are not exported."""
+    """`settings(fusion, trainable, allowed, image_name)`, of tiny encoders not exported."""
 
     def refuse(*inputs: Any) -> None:
         raise torch.onnx.errors.OnnxExporterError("not here")
 
-    def make(fusion: str = "concat", trainable: bool = False, allowed: float = 1.0) -> Config:
+    def make(
+        fusion: str = "concat",
+        trainable: bool = False,
+        allowed: float = 1.0,
+        image_name: str = str(tiny_resnet),
+    ) -> Config:
         text = {"name": str(tiny_bert), "max_length": 16, "trainable": trainable}
-        image = {"name": str(tiny_resnet), "trainable": trainable}
+        image = {"name": image_name, "trainable": trainable}
         encoders = {"text": text, "image": image, "cache": tmp_path / "cache", "threads": 2}
         return parse_config(
             {
@@ -95,7 +102,7 @@ def test_each_post_has_what_it_has(posts: Posts, settings: Settings, trainable: 
 def test_words_alone_read_no_picture(
     posts: Posts, settings: Settings, trainable: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("inputs", "encoders.encode"):
+    for module in ("encoders.encode", "encoders.pixels"):
         monkeypatch.setattr(f"postsense.{module}.read_picture", lambda path: pytest.fail(path))
 
     prepared = prepare_posts(posts, settings("text_only", trainable))
@@ -185,7 +192,95 @@ def test_progress_names_its_steps(posts: Posts, settings: Settings) -> None:
     prepare_posts(posts, settings(trainable=True), lambda *step: told.append(step))
 
     last = {name: (done, total) for name, done, total in told}
-    assert last == dict.fromkeys(("encode texts", "encode pictures", "check pictures"), (5, 5))
+    assert last == dict.fromkeys(("encode texts", "encode pictures", "decode pictures"), (5, 5))
+
+
+def test_pictures_for_a_trained_encoder_are_decoded_in_the_first_preparation_alone(
+    posts: Posts, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = prepare_posts(posts, settings(trainable=True))
+    monkeypatch.setattr(
+        "postsense.encoders.pixels.decode_picture", lambda *_: pytest.fail("decoded again")
+    )
+
+    again = prepare_posts(posts.take([2, 1, 0]), settings(trainable=True))
+
+    old, new = (part.dataset(part.usable)[np.arange(3)].image for part in (first, again))
+    assert isinstance(old, Pixels) and isinstance(new, Pixels)
+    assert torch.equal(new.pixels, old.pixels.flip(0))
+    assert old.pixels[0].any() and not torch.equal(old.pixels[0], old.pixels[2])
+
+
+@pytest.fixture
+def region_posts(tmp_path: Path) -> Posts:
+    """Posts: whole, text alone, regions alone, picture alone, neither, words and no such file.
+
+    No path of a picture leads anywhere.
+    """
+    features, boxes = torch.arange(6.0).view(2, 3), torch.full((2, 4), 0.5)
+    save_file({"features": features, "boxes": boxes}, tmp_path / "a.safetensors")
+    rows = [("rain", "x.png", True), ("bus", None, None), (None, None, True), (None, "y.png", None)]
+    rows += [(None, None, None), ("day", "z.png", False)]
+    paths = {True: str(tmp_path / "a.safetensors"), False: "/no/such.safetensors", None: None}
+    return load_posts(
+        [
+            {"id": str(row), "text": text, "image": image, "regions": paths[file], "label": "no"}
+            for row, (text, image, file) in enumerate(rows)
+        ]
+    )
+
+
+@pytest.mark.parametrize("fusion", ["concat", "cross_attention"])
+def test_regions_stand_for_pictures_which_are_not_read(
+    region_posts: Posts, settings: Settings, fusion: str
+) -> None:
+    config = settings(fusion, image_name="regions")
+
+    prepared = prepare_posts(region_posts, config)
+
+    image = prepared.dataset(prepared.usable)[np.arange(3)].image
+    assert isinstance(image, Embeddings)
+    assert prepared.usable.tolist() == [0, 1, 2]
+    assert image.present.tolist() == [True, False, True]
+    assert image.pooled[0].tolist() == [1.5, 2.5, 3.5, 0.5, 0.5, 0.5, 0.5]
+    assert (image.tokens is not None) is (fusion == "cross_attention")
+    assert what_pictures_show(prepared, prepared.usable, config) is None
+
+
+def test_posts_without_the_regions_they_need_are_listed(
+    region_posts: Posts, settings: Settings
+) -> None:
+    bad = prepare_posts(region_posts, settings(image_name="regions")).bad
+
+    assert [row.id for row in bad] == ["3", "4", "5"]
+    assert "expected region features of this picture in the column 'regions'" in bad[0].reason
+    assert bad[1].reason == "expected a text or a picture, found neither. Add one of them."
+    assert bad[2].reason.startswith("/no/such.safetensors: expected a file of region features")
+
+
+def test_regions_count_for_nothing_where_pictures_are_encoded(
+    region_posts: Posts, settings: Settings
+) -> None:
+    bad = prepare_posts(region_posts, settings()).bad
+
+    assert [row.id for row in bad] == ["0", "2", "3", "4", "5"]
+    assert "found neither" in bad[1].reason
+
+
+def test_words_for_pictures_known_by_their_regions_are_those_of_the_table(
+    region_posts: Posts, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("postsense.inputs.encode_pictures", lambda *_: pytest.fail("read one"))
+    posts = region_posts.take([0, 1])
+    given = pa.array([["lovely", "day"], None], pa.list_(pa.string()))
+    posts.table = posts.table.set_column(
+        posts.table.schema.get_field_index("attributes"), "attributes", given
+    )
+
+    prepared = prepare_posts(posts, settings("hierarchical", image_name="regions"))
+
+    words = prepared.dataset(prepared.usable)[np.arange(2)].attributes
+    assert words is not None and words.present.tolist() == [True, False]
 
 
 @pytest.mark.parametrize(

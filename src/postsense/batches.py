@@ -9,13 +9,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from postsense.data.images import (
-    PicturePolicy,
-    decode_picture,
-    normalize_pixels,
-    read_picture,
-)
+from postsense.data.images import PicturePolicy, normalize_pixels
 from postsense.encoders.embeddings import Embeddings
+from postsense.encoders.pixels import PixelStore
 
 Array = np.ndarray[Any, Any]
 
@@ -114,7 +110,13 @@ class TextInput(Protocol):
 
 
 class ImageInput(Protocol):
-    """A column of pictures that makes batches; FeatureColumn and PixelColumn do."""
+    """A column of pictures that makes batches; FeatureColumn and PixelColumn do.
+
+    rows: (N,) where each post's picture is kept: equal for equal pictures, -1 without one.
+    """
+
+    @property
+    def rows(self) -> Array: ...
 
     def batch(self, posts: Array) -> Embeddings | Pixels: ...
 
@@ -126,6 +128,11 @@ class TokenColumn:
         self.offsets = np.cumsum([0, *(len(row) for row in ids)])
         self.flat = np.fromiter((token for row in ids for token in row), dtype=np.int32)
         self.pad_id = pad_id
+
+    @property
+    def lengths(self) -> Array:
+        """(N,) int64, the tokens of each text."""
+        return np.diff(self.offsets)
 
     def batch(self, posts: Array) -> TokenIds:
         """Ids padded to the longest text of the batch."""
@@ -139,23 +146,23 @@ class TokenColumn:
         return TokenIds(torch.from_numpy(ids), torch.from_numpy(mask))
 
 
+@dataclass(frozen=True)
 class PixelColumn:
-    """Pictures of N posts, decoded when a batch asks for them; None where a post has none."""
+    """Pictures of N posts, decoded once. rows: (N,) int64, -1 where a post has none."""
 
-    def __init__(self, paths: Sequence[str | None], policy: PicturePolicy) -> None:
-        self.paths, self.policy = paths, policy
+    store: PixelStore
+    rows: Array
+    policy: PicturePolicy
 
     def batch(self, posts: Array) -> Pixels:
         """Normalised pixels; zeros, marked absent, where a post has no picture."""
-        size = self.policy.crop_px
-        pixels = np.zeros((len(posts), 3, size, size), dtype=np.float32)
-        present = np.zeros(len(posts), dtype=bool)
-        for number, post in enumerate(posts):
-            path = self.paths[post]
-            if path is not None:
-                picture = decode_picture(read_picture(path), path, self.policy)
-                pixels[number], present[number] = normalize_pixels(picture, self.policy), True
-        return Pixels(torch.from_numpy(pixels), torch.from_numpy(present))
+        rows = self.rows[posts]
+        present = rows >= 0
+        values = normalize_pixels(self.store.pixels(rows), self.policy)
+        values[~present] = 0
+        # convolutions train a fifth faster on a CPU if a pixel's colours lie side by side
+        pixels = torch.from_numpy(values).contiguous(memory_format=torch.channels_last)
+        return Pixels(pixels, torch.from_numpy(present))
 
 
 class CommentColumn:
@@ -204,6 +211,12 @@ class PostDataset(Dataset[PostBatch]):
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @property
+    def lengths(self) -> Array | None:
+        """(n,) int64, the tokens of each post's text; None if no trained encoder reads them."""
+        text = self.columns.text
+        return text.lengths[self.rows] if isinstance(text, TokenColumn) else None
 
     def __getitem__(self, posts: Array) -> PostBatch:
         rows = self.rows[posts]

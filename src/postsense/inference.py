@@ -33,18 +33,25 @@ def predict_outputs(
     workers: int = 0,
     progress: Progress = silent,
 ) -> Outputs:
-    """What the model says of all posts, in their order; the model is left in eval mode."""
+    """What the model says of all posts, in their order; the model is left in eval mode.
+
+    Texts of similar length share a batch where they are encoded here, so that little is padded.
+    """
     model.eval().to(device)
     size = PIXEL_BATCH_SIZE if model.trains_encoder else BATCH_SIZE
+    order = np.arange(len(dataset))
+    if dataset.lengths is not None:
+        order = np.argsort(-dataset.lengths, kind="stable")
+    batches = [order[places] for places in ordered_batches(len(dataset), size)]
     logits, weights, done = [], [], 0
-    for batch in dataset.loader(ordered_batches(len(dataset), size), workers):
+    for batch in dataset.loader(batches, workers):
         output = model(batch.to(device))
         logits.append(output.logits.float().cpu().numpy())
         if output.comment_weights is not None:
             weights.append(output.comment_weights.float().cpu().numpy())
         done += len(logits[-1])
         progress("predict", done, len(dataset))
-    return Outputs(np.concatenate(logits), np.concatenate(weights) if weights else None)
+    return Outputs(_put_back(logits, order), _put_back(weights, order) if weights else None)
 
 
 def predict_logits(
@@ -57,6 +64,14 @@ def predict_logits(
 ) -> Array:
     """Logits (N, K) float32 of all posts, in their order; the model is left in eval mode."""
     return predict_outputs(model, dataset, device, workers=workers, progress=progress).logits
+
+
+def _put_back(parts: list[Array], order: Array) -> Array:
+    """What was computed in some order, (N, ...), in that of the posts."""
+    values = np.concatenate(parts)
+    back = np.empty_like(values)
+    back[order] = values
+    return back
 
 
 def softmax(logits: Array) -> Array:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,14 +19,21 @@ from postsense.batches import (
     TokenColumn,
 )
 from postsense.config import Config, ImageEncoderSettings
-from postsense.data.images import decode_picture, read_picture
+from postsense.data.duplicates import clean_text
 from postsense.data.text import normalize_text
 from postsense.encoders.attributes import attribute_words
 from postsense.encoders.encode import encode_pictures, encode_texts
 from postsense.encoders.features import FeatureColumn
 from postsense.encoders.frozen import FrozenImageEncoder, FrozenTextEncoder
-from postsense.encoders.pretrained import BUILTIN, image_checkpoint, text_checkpoint
+from postsense.encoders.pixels import decode_pictures
+from postsense.encoders.pretrained import (
+    BUILTIN,
+    cache_folder,
+    image_checkpoint,
+    text_checkpoint,
+)
 from postsense.encoders.processors import load_tokenizer, picture_policy
+from postsense.encoders.regions import REGIONS, encode_regions
 from postsense.errors import DataError, PictureError
 from postsense.posts import Posts, joined_posts, posts_of_texts
 from postsense.progress import Progress, silent
@@ -57,14 +65,28 @@ class PreparedPosts:
     bad: tuple[BadRow, ...]
     borrowed: Borrowed | None = None
 
-    def dataset(self, rows: Array, classes: Sequence[str] | None = None) -> PostDataset:
+    def dataset(
+        self, rows: Array, classes: Sequence[str] | None = None, *, with_contents: bool = False
+    ) -> PostDataset:
         """The dataset of some rows, with class numbers if the classes are given."""
+        contents = self.contents[rows] if with_contents else None
         if classes is None:
-            return PostDataset(self.columns, rows)
+            return PostDataset(self.columns, rows, contents=contents)
         number = {name: index for index, name in enumerate(classes)}
         names = self.posts.column("label")
         labels = np.array([number[names[row]] for row in rows], dtype=np.int64)
-        return PostDataset(self.columns, rows, labels)
+        return PostDataset(self.columns, rows, labels, contents=contents)
+
+    @cached_property
+    def contents(self) -> Array:
+        """(N, 2) int64: numbers of the texts and of the pictures, equal where these are the same.
+
+        Texts are the same if they differ in case, handles, links and punctuation at most.
+        """
+        assert self.columns.image is not None
+        texts = [clean_text(text or "") or text or "" for text in self.posts.column("text")]
+        _, numbers = np.unique(np.array(texts, dtype=object), return_inverse=True)
+        return np.stack([numbers, self.columns.image.rows], axis=1).astype(np.int64)
 
 
 def reads_text(config: Config) -> bool:
@@ -79,7 +101,7 @@ def reads_image(config: Config) -> bool:
 
 def reads_tokens(config: Config) -> bool:
     """Whether the fusion reads sequences beside vectors."""
-    return config.fusion.name in ("cross_attention", "co_memory", "hierarchical")
+    return config.fusion.name in ("cross_attention", "co_memory", "hierarchical", "lxmert")
 
 
 def reads_attributes(config: Config) -> bool:
@@ -90,6 +112,11 @@ def reads_attributes(config: Config) -> bool:
 def reads_comments(config: Config) -> bool:
     """Whether the model reads hint comments: there is a corpus to take them from."""
     return config.retrieval.corpus is not None and config.comments.count > 0
+
+
+def reads_pairs(config: Config) -> bool:
+    """Whether a loss asks which text belongs to which picture."""
+    return config.losses.itc > 0 or config.losses.itm > 0
 
 
 def pick_device(config: Config) -> torch.device:
@@ -116,10 +143,7 @@ def prepare_posts(
     if reads_image(config):
         image, broken = _image_column(posts, config, progress)
     reasons = {row: str(error) for row, error in broken.items()}
-    empty = ~(
-        posts.table["text"].is_valid().to_numpy() | posts.table["image"].is_valid().to_numpy()
-    )
-    for row in np.flatnonzero(empty):
+    for row in np.flatnonzero(~_given(posts, config)):
         reasons[int(row)] = "expected a text or a picture, found neither. Add one of them."
     allowed = config.data.max_bad_fraction
     _refuse_too_many(posts, range(own), reasons, allowed, posts.name)
@@ -136,6 +160,15 @@ def prepare_posts(
     return PreparedPosts(
         posts, PostColumns(text, image, attributes, comments), usable, bad, borrowed
     )
+
+
+def _given(posts: Posts, config: Config) -> Array:
+    """(N,) bool, which posts have a text or a picture, be it as its region features."""
+    columns = ("text", "image", REGIONS)
+    known = columns if config.encoders.image.name == REGIONS else columns[:2]
+    valid = [posts.table[name].is_valid().to_numpy() for name in known]
+    given: Array = np.logical_or.reduce(valid)
+    return given
 
 
 def what_pictures_show(
@@ -155,6 +188,15 @@ def what_pictures_show(
 def _attribute_column(posts: Posts, config: Config, progress: Progress) -> TextInput:
     """Words for each picture: the table's, else the likeliest ImageNet classes."""
     words: list[list[str] | None] = posts.column("attributes")
+    if config.encoders.image.name != REGIONS:  # else pictures are not read
+        _name_pictures(words, posts, config, progress)
+    return _words_column([" ".join(given or ()) or None for given in words], config)
+
+
+def _name_pictures(
+    words: list[list[str] | None], posts: Posts, config: Config, progress: Progress
+) -> None:
+    """Put the likeliest classes in the place of words that the table lacks."""
     lacking = np.flatnonzero([not given for given in words])
     builtin = config.encoders.model_copy(update={"image": ImageEncoderSettings()})
     column, _ = encode_pictures(
@@ -169,7 +211,6 @@ def _attribute_column(posts: Posts, config: Config, progress: Progress) -> TextI
         features = column.store.pooled(column.rows[start : start + _ATTRIBUTE_BATCH])
         for row, found in zip(rows.tolist(), attribute_words(features), strict=True):
             words[row] = list(found)
-    return _words_column([" ".join(given or ()) or None for given in words], config)
 
 
 def _comment_column(
@@ -214,30 +255,31 @@ def _text_input(posts: Posts, config: Config, with_tokens: bool, progress: Progr
 def _image_column(
     posts: Posts, config: Config, progress: Progress
 ) -> tuple[ImageInput, dict[int, PictureError]]:
-    settings = config.encoders
+    settings, with_tokens = config.encoders, reads_tokens(config)
+    cache, threads = cache_folder(settings), _cores(config)
+    if settings.image.name == REGIONS:
+        return encode_regions(
+            posts, cache, with_tokens=with_tokens, threads=threads, progress=progress
+        )
     if not settings.image.trainable:
         return encode_pictures(
             posts,
             FrozenImageEncoder(settings, pick_device(config)),
-            with_tokens=reads_tokens(config),
+            with_tokens=with_tokens,
             threads=_threads(config),
             progress=progress,
         )
-    policy, broken = picture_policy(image_checkpoint(settings)), dict[int, PictureError]()
-    paths: list[str | None] = posts.column("image")
-    for row, path in enumerate(paths):
-        progress("check pictures", row + 1, len(paths))
-        try:
-            if path is not None:
-                decode_picture(read_picture(path), path, policy)
-        except PictureError as error:
-            broken[row] = error
-    return PixelColumn(paths, policy), broken
+    policy = picture_policy(image_checkpoint(settings))
+    pictures = decode_pictures(posts, policy, cache, threads=threads, progress=progress)
+    return PixelColumn(pictures.store, pictures.rows, policy), pictures.broken
 
 
 def _threads(config: Config) -> int:
-    if pick_device(config).type != "cpu":
-        return 1
+    """Threads that share a frozen encoder: a GPU takes one batch at a time."""
+    return _cores(config) if pick_device(config).type == "cpu" else 1
+
+
+def _cores(config: Config) -> int:
     return config.encoders.threads or len(os.sched_getaffinity(0))
 
 

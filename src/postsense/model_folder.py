@@ -22,13 +22,14 @@ from postsense.build import build_model, load_encoders
 from postsense.classifier import Classifier
 from postsense.config import Config, EncoderSettings
 from postsense.config_loading import parse_config
-from postsense.encoders.frozen import FrozenImageEncoder, FrozenTextEncoder
+from postsense.encoders.frozen import FrozenTextEncoder
 from postsense.encoders.pretrained import (
     BUILTIN,
     fingerprint_folder,
     image_checkpoint,
     text_checkpoint,
 )
+from postsense.encoders.regions import image_key
 from postsense.errors import ConfigError, ModelError
 from postsense.inputs import pick_device, reads_image, reads_text
 from postsense.training.checkpoint import save_tensors
@@ -187,7 +188,7 @@ def _frozen_keys(config: Config) -> dict[str, str]:
     if reads_text(config) and not settings.text.trainable:
         keys["text"] = FrozenTextEncoder(settings, device).key
     if reads_image(config) and not settings.image.trainable:
-        keys["image"] = FrozenImageEncoder(settings, device).key
+        keys["image"] = image_key(settings, device)
     return keys
 
 

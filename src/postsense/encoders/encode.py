@@ -4,22 +4,22 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, Generic
 
 import numpy as np
 
 from postsense.data.images import read_picture
 from postsense.data.text import normalize_text
-from postsense.encoders.features import Encoded, FeatureColumn, FeatureStore, content_key
+from postsense.encoders.features import Encoded, FeatureColumn, FeatureStore
 from postsense.encoders.frozen import FrozenImageEncoder, FrozenTextEncoder
+from postsense.encoders.shards import Item, ShardStore, content_key
 from postsense.errors import PictureError
 from postsense.posts import Posts
 from postsense.progress import Progress, silent
 
 Array = np.ndarray[Any, Any]
-Result = Encoded | PictureError
-Work = Callable[[Array], list[Result]]
 
 SHARD_BYTES = 64 * 2**20
 SHARD_SECONDS = 30.0
@@ -36,7 +36,7 @@ def encode_texts(
     progress: Progress = silent,
 ) -> FeatureColumn:
     """The features of the posts' texts; only texts that were never seen are computed."""
-    store = _open_store(encoder, with_tokens)
+    store = feature_store(encoder.cache, encoder.key, with_tokens=with_tokens)
     rows = [np.zeros(0, dtype=np.int64)]
     for start, texts in _chunks(posts, "text"):
         tick = _Ticker("encode texts", start, len(texts), len(posts), progress)
@@ -55,17 +55,59 @@ def encode_pictures(
     progress: Progress = silent,
 ) -> tuple[FeatureColumn, dict[int, PictureError]]:
     """The features of the posts' pictures, and by position the pictures that cannot be used."""
-    store = _open_store(encoder, with_tokens)
-    rows, bad = [np.zeros(0, dtype=np.int64)], {}
-    for start, paths in _chunks(posts, "image"):
-        tick = _Ticker("encode pictures", start, len(paths), len(posts), progress)
-        found, failed = _encode_pictures(paths, encoder, store, threads, tick)
-        rows.append(found)
-        bad.update({start + post: error for post, error in failed.items()})
+
+    def encode(paths: Sequence[str]) -> list[Encoded | PictureError]:
+        return _encode_files(paths, encoder)
+
+    store = feature_store(encoder.cache, encoder.key, with_tokens=with_tokens)
+    files = Files("image", "encode pictures", read_picture, encode, encoder.batch_size)
+    rows, bad = keep_files(posts, files, store, threads=threads, progress=progress)
     if not store.shards:  # as for texts; no picture file is empty, so the key is never asked for
         black = np.zeros((3, encoder.policy.crop_px, encoder.policy.crop_px), dtype=np.float32)
         store.append(np.array([content_key(b"")], dtype=np.uint64), encoder.encode([black]))
-    return FeatureColumn(store, np.concatenate(rows)), bad
+    return FeatureColumn(store, rows), bad
+
+
+def feature_store(cache: Path, key: str, *, with_tokens: bool) -> FeatureStore:
+    """The store, in the folder of what is kept, of the features that key names."""
+    kind = "tokens" if with_tokens else "pooled"
+    return FeatureStore(cache / "features" / f"{key}-{kind}", with_tokens=with_tokens)
+
+
+@dataclass(frozen=True)
+class Files(Generic[Item]):
+    """A column of paths, and how its files become items of a store.
+
+    step: name of the work, for the progress. read: the bytes of a file, which are its identity;
+    raises PictureError. encode: at most batch_size paths to an item or an error each.
+    """
+
+    column: str
+    step: str
+    read: Callable[[str], bytes]
+    encode: Callable[[Sequence[str]], list[Item | PictureError]]
+    batch_size: int
+
+
+def keep_files(
+    posts: Posts,
+    files: Files[Item],
+    store: ShardStore[Item],
+    *,
+    threads: int,
+    progress: Progress = silent,
+) -> tuple[Array, dict[int, PictureError]]:
+    """Rows (N,) int64 in the store of the posts' files, and by position those of no use.
+
+    A row is -1 where a post names no file; equal contents have one row and are encoded once.
+    """
+    rows, bad = [np.zeros(0, dtype=np.int64)], dict[int, PictureError]()
+    for start, paths in _chunks(posts, files.column):
+        tick = _Ticker(files.step, start, len(paths), len(posts), progress)
+        found, failed = _keep_files(paths, files, store, threads, tick)
+        rows.append(found)
+        bad.update({start + post: error for post, error in failed.items()})
+    return np.concatenate(rows), bad
 
 
 def _chunks(posts: Posts, column: str) -> Iterator[tuple[int, list[str | None]]]:
@@ -98,47 +140,48 @@ def _encode_texts(
     cleaned = [normalize_text(text, encoder.settings.normalize) if text else "" for text in texts]
     present = np.array([bool(text) for text in cleaned], dtype=bool)
     keys = np.array([content_key(text.encode()) for text in cleaned], dtype=np.uint64)
-    unseen = _unseen(store, keys, present)
+    unseen = store.unseen(keys, present)
     if len(unseen):
         ids = dict(zip(unseen, encoder.tokenizer([cleaned[i] for i in unseen]), strict=True))
 
-        def work(posts: Array) -> list[Result]:
+        def work(posts: Array) -> list[Encoded | PictureError]:
             return [*encoder.encode([ids[post] for post in posts])]
 
         lengths = np.array([len(ids[post]) for post in unseen])
-        _compute(
-            store, keys, _same_length(unseen, lengths, encoder.batch_size), work, threads, tick
-        )
+        jobs = _same_length(unseen, lengths, encoder.batch_size)
+        _compute(store, keys, jobs, work, threads, tick)
     tick(0, 0)
     return np.where(present, store.find(keys), -1)
 
 
-def _encode_pictures(
+def _keep_files(
     paths: Sequence[str | None],
-    encoder: FrozenImageEncoder,
-    store: FeatureStore,
+    files: Files[Item],
+    store: ShardStore[Item],
     threads: int,
     tick: _Ticker,
 ) -> tuple[Array, dict[int, PictureError]]:
-    keys, bad = _picture_keys(paths, threads)
+    keys, bad = _file_keys(paths, files.read, threads)
     present = np.array([path is not None for path in paths], dtype=bool)
     present[list(bad)] = False
-    unseen = _unseen(store, keys, present)
+    unseen = store.unseen(keys, present)
 
-    def work(posts: Array) -> list[Result]:
-        return _encode_files([str(paths[post]) for post in posts], encoder)
+    def work(posts: Array) -> list[Item | PictureError]:
+        return files.encode([str(paths[post]) for post in posts])
 
-    jobs = np.array_split(unseen, -(-len(unseen) // encoder.batch_size)) if len(unseen) else []
+    jobs = np.array_split(unseen, -(-len(unseen) // files.batch_size)) if len(unseen) else []
     failed = _compute(store, keys, jobs, work, threads, tick)
     tick(0, 0)
     rows = np.where(present, store.find(keys), -1)
     for post in np.flatnonzero(present & (rows < 0)):
-        error = failed[_key(keys[post])]  # of whichever copy of the picture was decoded
+        error = failed[_key(keys[post])]  # of whichever copy of the file was encoded
         bad[int(post)] = PictureError(paths[int(post)], error.expected, error.found, error.fix)
     return rows, bad
 
 
-def _encode_files(paths: Sequence[str], encoder: FrozenImageEncoder) -> list[Result]:
+def _encode_files(
+    paths: Sequence[str], encoder: FrozenImageEncoder
+) -> list[Encoded | PictureError]:
     prepared: list[Array | PictureError] = []
     for path in paths:
         try:
@@ -150,12 +193,12 @@ def _encode_files(paths: Sequence[str], encoder: FrozenImageEncoder) -> list[Res
     return [item if isinstance(item, PictureError) else next(encoded) for item in prepared]
 
 
-def _picture_keys(
-    paths: Sequence[str | None], threads: int
+def _file_keys(
+    paths: Sequence[str | None], read: Callable[[str], bytes], threads: int
 ) -> tuple[Array, dict[int, PictureError]]:
     def key(path: str | None) -> tuple[int, int] | PictureError:
         try:
-            return (0, 0) if path is None else content_key(read_picture(path))
+            return (0, 0) if path is None else content_key(read(path))
         except PictureError as error:
             return error
 
@@ -167,19 +210,6 @@ def _picture_keys(
             else:
                 keys[post] = found
     return keys, bad
-
-
-def _open_store(encoder: FrozenTextEncoder | FrozenImageEncoder, with_tokens: bool) -> FeatureStore:
-    kind = "tokens" if with_tokens else "pooled"
-    folder = encoder.cache / "features" / f"{encoder.key}-{kind}"
-    return FeatureStore(folder, with_tokens=with_tokens)
-
-
-def _unseen(store: FeatureStore, keys: Array, present: Array) -> Array:
-    """Positions of one post for each content that the store lacks. Returns (n,) int64."""
-    wanted = np.flatnonzero(present & (store.find(keys) < 0))
-    _, first = np.unique(keys[wanted], axis=0, return_index=True)
-    return wanted[np.sort(first)]
 
 
 def _same_length(posts: Array, lengths: Array, batch_size: int) -> list[Array]:
@@ -194,10 +224,10 @@ def _same_length(posts: Array, lengths: Array, batch_size: int) -> list[Array]:
 
 
 def _compute(
-    store: FeatureStore,
+    store: ShardStore[Item],
     keys: Array,
     jobs: Sequence[Array],
-    work: Work,
+    work: Callable[[Array], list[Item | PictureError]],
     threads: int,
     tick: _Ticker,
 ) -> dict[tuple[int, int], PictureError]:
@@ -224,10 +254,10 @@ def _key(row: Array) -> tuple[int, int]:
 
 
 def _in_order(
-    work: Work, jobs: Sequence[Array], threads: int
-) -> Iterator[tuple[Array, list[Result]]]:
+    work: Callable[[Array], list[Item | PictureError]], jobs: Sequence[Array], threads: int
+) -> Iterator[tuple[Array, list[Item | PictureError]]]:
     """Results in the order of their jobs; a bounded number of jobs is under way at any time."""
-    waiting: deque[tuple[Array, Future[list[Result]]]] = deque()
+    waiting: deque[tuple[Array, Future[list[Item | PictureError]]]] = deque()
     with ThreadPoolExecutor(threads) as workers:
         for job in jobs:
             waiting.append((job, workers.submit(work, job)))
@@ -238,23 +268,22 @@ def _in_order(
             yield posts, future.result()
 
 
-class _OpenShard:
+class _OpenShard(Generic[Item]):
     """Results on their way to the store; written when large or old enough to be worth keeping."""
 
-    def __init__(self, store: FeatureStore) -> None:
+    def __init__(self, store: ShardStore[Item]) -> None:
         self.store = store
         self._start()
 
     def _start(self) -> None:
         self.keys: list[Array] = []
-        self.items: list[Encoded] = []
+        self.items: list[Item] = []
         self.bytes, self.since = 0, monotonic()
 
-    def add(self, key: Array, item: Encoded) -> None:
-        tokens = item.tokens if self.store.with_tokens else None
+    def add(self, key: Array, item: Item) -> None:
         self.keys.append(key)
-        self.items.append(Encoded(item.pooled.copy(), None if tokens is None else tokens.copy()))
-        self.bytes += 2 * (item.pooled.size + (0 if tokens is None else tokens.size))
+        self.items.append(self.store.compact(item))
+        self.bytes += self.items[-1].nbytes
         if self.bytes >= SHARD_BYTES or monotonic() - self.since >= SHARD_SECONDS:
             self.write()
 

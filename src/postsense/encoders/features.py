@@ -1,16 +1,11 @@
 """The feature store: what frozen encoders computed, on disk, found again by content.
 
-A store is a folder of shards. A shard is four .npy files of n posts: `pooled` (n, D) and, where
-asked for, `tokens` (sum of T, E), both float16, `offsets` (n + 1,) into the tokens, and `keys`
-(n, 2) uint64, the content hashes. `keys` is written last, so a shard without it does not count
-and a process killed while writing loses at most that shard. Several processes may append.
+Its shards hold `pooled` (n, D) and, where asked for, `tokens` (sum of T, E), both float16, and
+`offsets` (n + 1,) into the tokens.
 """
 
-import hashlib
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from postsense.atomic import replacing
 from postsense.encoders.embeddings import Embeddings
+from postsense.encoders.shards import Shard, ShardStore
 from postsense.errors import EncoderError
 
 Array = np.ndarray[Any, Any]
@@ -33,70 +28,48 @@ class Encoded:
     pooled: Array
     tokens: Array | None = None
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of both arrays."""
+        return self.pooled.nbytes + (0 if self.tokens is None else self.tokens.nbytes)
 
-def content_key(data: bytes) -> tuple[int, int]:
-    """A 128-bit hash of a post's text or of its picture's file, as two 64-bit numbers."""
-    digest = hashlib.blake2b(data, digest_size=16).digest()
-    return int.from_bytes(digest[:8], "big"), int.from_bytes(digest[8:], "big")
 
-
-class FeatureStore:
+class FeatureStore(ShardStore[Encoded]):
     """Encoded posts of one encoder under one input policy, memory-mapped."""
 
     def __init__(self, folder: Path, *, with_tokens: bool) -> None:
-        self.folder = folder
+        super().__init__(folder)
         self.with_tokens = with_tokens
-        self.shards = [
-            _Shard(folder, file.name.removesuffix(".keys.npy"), with_tokens)
-            for file in sorted(folder.glob("*.keys.npy"))
-        ]
 
-    def find(self, keys: Array) -> Array:
-        """The row of each key, -1 where the store lacks it. keys: (N, 2) uint64; returns (N,)."""
-        rows = np.full(len(keys), -1, dtype=np.int64)
-        if not self.shards or not len(keys):
-            return rows
-        stored = np.concatenate([shard.keys for shard in self.shards])
-        order = np.lexsort((stored[:, 1], stored[:, 0]))
-        first = stored[order, 0]
-        position = np.searchsorted(first, keys[:, 0], side="left")
-        run_ends = np.searchsorted(first, keys[:, 0], side="right")
-        for _ in range(
-            int((run_ends - position).max())
-        ):  # 1 unless two contents share their first 64 bits
-            candidate = order[np.minimum(position, len(order) - 1)]
-            rows = np.where((stored[candidate] == keys).all(axis=1), candidate, rows)
-            position = position + 1
-        return rows
+    def compact(self, item: Encoded) -> Encoded:
+        """The item in half precision, with its tokens only if the store keeps them."""
+        tokens = item.tokens if self.with_tokens else None
+        return Encoded(_half(item.pooled), None if tokens is None else _half(tokens))
 
     def append(self, keys: Array, items: Sequence[Encoded]) -> None:
         """Write the items as one more shard. keys: (n, 2) uint64, one an item."""
-        name = uuid.uuid4().hex
-        pooled = _half(np.stack([item.pooled for item in items]))
-        arrays = {"pooled": pooled}
+        parts = {"pooled": _half(np.stack([item.pooled for item in items]))}
         if self.with_tokens:
             tokens = [item.tokens for item in items if item.tokens is not None]
             lengths = [len(token) for token in tokens]
-            arrays["tokens"] = _half(np.concatenate(tokens))
-            arrays["offsets"] = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        for part, values in (*arrays.items(), ("keys", keys)):
-            with replacing(self.folder / f"{name}.{part}.npy") as temporary:
-                np.save(temporary, values, allow_pickle=False)
-        self.shards.append(_Shard(self.folder, name, self.with_tokens))
+            parts["tokens"] = _half(np.concatenate(tokens))
+            parts["offsets"] = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        self.write_shard(keys, parts)
 
     def pooled(self, rows: Array) -> Array:
         """Pooled vectors (n, D) float32 of these rows; zeros for row -1."""
         values = np.zeros((len(rows), self.dim), dtype=np.float32)
-        for shard, selected, local in self._by_shard(rows):
-            values[selected] = shard.pooled[local]
+        for shard, selected, local in self.by_shard(rows):
+            values[selected] = shard["pooled"][local]
         return values
 
     def tokens(self, rows: Array) -> tuple[Array, Array]:
         """Tokens (n, T, E) float32, padded to the longest, and their mask (n, T) bool."""
         parts: dict[int, Array] = {}
-        for shard, selected, local in self._by_shard(rows):
+        for shard, selected, local in self.by_shard(rows):
+            tokens, offsets = shard["tokens"], shard["offsets"]
             for where, row in zip(selected, local, strict=True):
-                parts[where] = shard.tokens[shard.offsets[row] : shard.offsets[row + 1]]
+                parts[where] = tokens[offsets[row] : offsets[row + 1]]
         longest = max([len(part) for part in parts.values()], default=1)
         values = np.zeros((len(rows), longest, self.token_dim), dtype=np.float32)
         mask = np.zeros((len(rows), longest), dtype=bool)
@@ -108,15 +81,15 @@ class FeatureStore:
     @property
     def dim(self) -> int:
         """D, the width of a pooled vector."""
-        return int(self._first.pooled.shape[1])
+        return int(self._first["pooled"].shape[1])
 
     @property
     def token_dim(self) -> int:
         """E, the width of a token."""
-        return int(self._first.tokens.shape[1])
+        return int(self._first["tokens"].shape[1])
 
     @property
-    def _first(self) -> "_Shard":
+    def _first(self) -> Shard:
         if not self.shards:
             raise EncoderError(
                 self.folder,
@@ -125,51 +98,6 @@ class FeatureStore:
                 "Give posts that have this modality, or a fusion that does not read it.",
             )
         return self.shards[0]
-
-    def _by_shard(self, rows: Array) -> list[tuple["_Shard", Array, Array]]:
-        starts = np.cumsum([0, *(len(shard) for shard in self.shards)])
-        owner = np.searchsorted(starts, rows, side="right") - 1  # -1 for row -1
-        groups = []
-        for number in np.unique(owner[owner >= 0]):
-            selected = np.flatnonzero(owner == number)
-            groups.append((self.shards[number], selected, rows[selected] - starts[number]))
-        return groups
-
-
-class _Shard:
-    """Four memory-mapped arrays, opened when first read."""
-
-    def __init__(self, folder: Path, name: str, with_tokens: bool) -> None:
-        self.folder, self.name, self.with_tokens = folder, name, with_tokens
-        self.keys = self._open("keys")
-
-    def __len__(self) -> int:
-        return len(self.keys)
-
-    @cached_property
-    def pooled(self) -> Array:
-        return self._open("pooled")
-
-    @cached_property
-    def tokens(self) -> Array:
-        return self._open("tokens")
-
-    @cached_property
-    def offsets(self) -> Array:
-        return self._open("offsets")
-
-    def _open(self, part: str) -> Array:
-        file = self.folder / f"{self.name}.{part}.npy"
-        try:
-            values: Array = np.load(file, mmap_mode="r", allow_pickle=False)
-            return values
-        except (OSError, ValueError, EOFError) as error:
-            raise EncoderError(
-                file,
-                "a sound shard of kept features",
-                str(error),
-                "Delete this folder; it is computed again when needed.",
-            ) from None
 
 
 @dataclass(frozen=True)
