@@ -154,6 +154,16 @@ def test_loaded_backbones_are_in_eval_mode_and_can_be_trained(
         assert all(weight.requires_grad for weight in backbone.parameters())
 
 
+def test_only_frozen_parts_ignore_the_training_mode(tiny_bert: Path) -> None:
+    backbone = load_text_backbone(tiny_bert, None)
+    frozen = backbone.model.get_submodule("encoder.layer.0")
+    backbone.frozen = (frozen,)
+
+    assert backbone.train() is backbone
+    inside = set(frozen.modules())
+    assert all(part.training is (part not in inside) for part in backbone.modules())
+
+
 def test_without_pretraining_the_weights_are_others(tiny_bert: Path) -> None:
     trained = load_text_backbone(tiny_bert, 1).state_dict()
     random = load_text_backbone(tiny_bert, 1, pretrained=False).state_dict()

@@ -1,13 +1,16 @@
 """Rates, decay and schedule of AdamW, against values worked out by hand."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
 from postsense.config import TrainingSettings
-from postsense.encoders.backbone import TextBackbone
+from postsense.encoders.backbone import TextBackbone, TextEncoder, load_text_backbone
+from postsense.encoders.freezing import freeze_layers
+from postsense.encoders.word_networks import BilstmNetwork
 from postsense.fusion.concat import Concat
 from postsense.model import Branch, PostModel
 from postsense.training.optimizer import build_optimizer, learning_rate_factor
@@ -51,6 +54,53 @@ def test_every_weight_that_trains_is_in_exactly_one_group() -> None:
     expected = {id(p) for p in model.parameters() if p.requires_grad}
     assert len(grouped) == len(expected)
     assert {id(p) for p in grouped} == expected
+
+
+def test_a_word_network_trains_at_the_rate_of_the_rest() -> None:
+    network = BilstmNetwork(nn.Embedding(5, 3))
+    model = PostModel(
+        Branch(TextEncoder(network, "cls"), 300), None, Concat(300, None, 5, 0.0), nn.Linear(5, 2)
+    )
+    optimizer = build_optimizer(model, SETTINGS)
+    assert settings_of(optimizer, network.words.weight) == (0.5, 0.1)
+    assert settings_of(optimizer, network.lstm.weight_hh_l0_reverse) == (0.5, 0.1)
+    assert settings_of(optimizer, network.lstm.bias_hh_l0_reverse) == (0.5, 0.0)
+
+
+def test_every_bias_and_norm_of_a_real_encoder_is_free_of_decay(tiny_bert: Path) -> None:
+    model = model_with_encoder()
+    assert model.text is not None
+    model.text.encoder = TextEncoder(load_text_backbone(tiny_bert, None), "mean")
+    optimizer = build_optimizer(model, SETTINGS)
+    for name, weight in model.named_parameters():
+        free = name.endswith(("bias", "missing")) or "LayerNorm" in name
+        rate = 0.25 if ".encoder.backbone." in name else 0.5
+        assert settings_of(optimizer, weight) == (rate, 0.0 if free else 0.1)
+
+
+def test_frozen_layers_are_in_no_group_and_do_not_decay(tiny_bert: Path) -> None:
+    backbone = load_text_backbone(tiny_bert, None)
+    freeze_layers(backbone, 1, "encoders.text.frozen_layers")
+    model = model_with_encoder()
+    assert model.text is not None
+    model.text.encoder = TextEncoder(backbone, "mean")
+    grouped = [p for g in build_optimizer(model, SETTINGS).param_groups for p in g["params"]]
+    names = {name for name, weight in backbone.named_parameters() if is_in(weight, grouped)}
+    assert names and all(".layer.1." in name or "pooler" in name for name in names)
+    assert all(is_in(weight, grouped) for weight in model.head.parameters())
+
+
+def is_in(weight: nn.Parameter, grouped: list[nn.Parameter]) -> bool:
+    return any(weight is other for other in grouped)
+
+
+def test_a_weight_that_two_parts_share_is_in_one_group(tiny_bert: Path) -> None:
+    encoder = TextEncoder(load_text_backbone(tiny_bert, None), "mean")
+    fusion = Concat(16, 16, 5, 0.0)
+    model = PostModel(Branch(encoder, 16), None, fusion, nn.Linear(5, 2))
+    fusion.backbone = encoder.backbone
+    grouped = [p for g in build_optimizer(model, SETTINGS).param_groups for p in g["params"]]
+    assert len(grouped) == len({id(p) for p in grouped}) == len(list(model.parameters()))
 
 
 def test_without_trained_encoders_no_group_has_their_rate() -> None:

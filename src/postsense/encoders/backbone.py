@@ -1,7 +1,7 @@
 """Pretrained networks behind one face: inputs → (tokens, class vector)."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from torch import Tensor, nn
 
@@ -11,12 +11,27 @@ from postsense.encoders.pretrained import dual_part, keep_layers, load_model, wr
 from postsense.errors import EncoderError
 
 
-class Backbone(nn.Module):
-    """A pretrained network: it trains at the rate of encoders."""
+class EncoderNetwork(nn.Module):
+    """What encodes a modality inside the model: inputs → (tokens, class vector)."""
+
+
+class Backbone(EncoderNetwork):
+    """A pretrained network: it trains at the rate of encoders, but for its frozen parts.
+
+    frozen: parts of model that stay in eval mode; see `freezing.freeze_layers`.
+    """
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
+        self.frozen: tuple[nn.Module, ...] = ()
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode of all but the frozen parts: no dropout, no moving statistics there."""
+        super().train(mode)
+        for part in self.frozen:
+            part.eval()
+        return self
 
 
 class TextBackbone(Backbone):
@@ -56,9 +71,9 @@ class ImageBackbone(Backbone):
 
 
 class TextEncoder(nn.Module):
-    """A trained text backbone with its pooling: token ids → Embeddings."""
+    """A trained text backbone, or a word network, with its pooling: token ids → Embeddings."""
 
-    def __init__(self, backbone: TextBackbone, pooling: Pooling) -> None:
+    def __init__(self, backbone: EncoderNetwork, pooling: Pooling) -> None:
         super().__init__()
         self.backbone = backbone
         self.pooling: Pooling = pooling
@@ -99,8 +114,8 @@ def load_text_backbone(
     model = load_model(folder, where, pretrained=pretrained)
     part = dual_part(model, "text_model")
     backbone = part if part is not None else model
-    if part is None and _reads_pixels(model):
-        raise wrong_modality(where, "text", model)
+    if part is None and (_reads_pixels(model) or _reads_both(model)):
+        raise wrong_modality(where, "text alone" if _reads_both(model) else "text", model)
     keep_layers(backbone, layers, "encoders.text.layers")
     return TextBackbone(backbone, pooled_output=part is not None).eval()
 
@@ -133,6 +148,10 @@ def _refuse_transformer_settings(layers: int | None, pooling: Pooling) -> None:
         raise EncoderError(f"{where}.layers", expected, str(layers), "Leave it unset.")
     if pooling == "cls":
         raise EncoderError(f"{where}.pooling", expected, "'cls'", "Set it to 'mean'.")
+
+
+def _reads_both(model: nn.Module) -> bool:
+    return getattr(getattr(model, "config", None), "model_type", "") in ("vilt", "lxmert")
 
 
 def _reads_pixels(model: nn.Module) -> bool:

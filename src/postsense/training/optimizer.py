@@ -1,4 +1,4 @@
-"""AdamW with one peak rate for encoders and one for the rest, and the schedule of both."""
+"""AdamW with one peak rate for pretrained encoders and one for the rest, and their schedule."""
 
 import math
 
