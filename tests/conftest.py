@@ -1,4 +1,4 @@
-"""Fixtures that every test may use: real posts, synthetic posts, tiny checkpoints."""
+"""Fixtures that every test may use: real posts, synthetic posts, tiny checkpoints (a plugin)."""
 
 import json
 import os
@@ -15,12 +15,8 @@ from PIL import Image
 CLASSES = ("negative", "neutral", "positive")
 WORDS = {"negative": "awful rain again", "neutral": "bus line", "positive": "what a lovely day"}
 SPLITS = ("train", "train", "train", "val", "test")
-TINY_LAYERS = {
-    "hidden_size": 16,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-}
+pytest_plugins = ["tiny_checkpoints"]
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads of several test processes only wait
 
 
 @pytest.fixture(scope="session")
@@ -41,6 +37,12 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("POSTSENSE_CACHE", str(folder))
         patch.setenv("HF_HUB_OFFLINE", "1")
         yield folder
+
+
+@pytest.fixture(scope="session")
+def known_words() -> list[str]:
+    """The words of the 45 posts, which the tokenizers of the tiny checkpoints know."""
+    return " ".join(WORDS.values()).split()
 
 
 @pytest.fixture(scope="session")
@@ -85,116 +87,6 @@ def draw_picture(tmp_path: Path) -> Callable[[str, int], str]:
         return str(tmp_path / name)
 
     return draw
-
-
-@pytest.fixture(scope="session")
-def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A BERT checkpoint of width 16 and two layers that knows the words of the 45 posts."""
-    import torch
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
-
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *" ".join(WORDS.values()).split()]
-    vocabulary = {word: number for number, word in enumerate(words)}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    config = BertConfig(
-        vocab_size=len(words),
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=64,
-    )
-    folder = tmp_path_factory.mktemp("tiny-bert")
-    torch.manual_seed(0)
-    BertModel(config).save_pretrained(folder)
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token="[PAD]",
-        unk_token="[UNK]",
-        cls_token="[CLS]",
-        sep_token="[SEP]",
-        model_max_length=64,
-    )
-    fast.save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def tiny_vit(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A ViT checkpoint of width 16 and two layers for pictures of 32 x 32 in four patches."""
-    import torch
-    from transformers import ViTConfig, ViTModel
-
-    folder = tmp_path_factory.mktemp("tiny-vit")
-    torch.manual_seed(0)
-    config = ViTConfig(**TINY_LAYERS, image_size=32, patch_size=16)
-    ViTModel(config, add_pooling_layer=False).save_pretrained(folder)
-    processor = {
-        "image_processor_type": "ViTImageProcessor",
-        "size": {"height": 32, "width": 32},
-        "resample": 2,
-        "image_mean": [0.5, 0.5, 0.5],
-        "image_std": [0.25, 0.25, 0.25],
-    }
-    (folder / "preprocessor_config.json").write_text(json.dumps(processor))
-    return folder
-
-
-@pytest.fixture(scope="session")
-def tiny_resnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A ResNet checkpoint whose last feature map is 16 wide."""
-    import torch
-    from transformers import ResNetConfig, ResNetModel
-
-    folder = tmp_path_factory.mktemp("tiny-resnet")
-    torch.manual_seed(0)
-    config = ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic")
-    ResNetModel(config).save_pretrained(folder)
-    processor = {
-        "image_processor_type": "ConvNextImageProcessor",
-        "size": {"shortest_edge": 32},
-        "crop_pct": 0.875,
-        "resample": 3,
-    }
-    (folder / "preprocessor_config.json").write_text(json.dumps(processor))
-    return folder
-
-
-@pytest.fixture(scope="session")
-def tiny_clip(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> Path:
-    """A CLIP checkpoint, a text and a vision model of two layers, with tiny_bert's tokenizer."""
-    import shutil
-
-    import torch
-    from transformers import CLIPConfig, CLIPModel
-
-    folder = tmp_path_factory.mktemp("tiny-clip")
-    shutil.copytree(tiny_bert, folder, dirs_exist_ok=True)
-    (folder / "model.safetensors").unlink()
-    text = {"vocab_size": 32, "eos_token_id": 3, "bos_token_id": 2, "pad_token_id": 0}
-    vision = {"image_size": 32, "patch_size": 16}
-    torch.manual_seed(0)
-    config = CLIPConfig(
-        text_config={**TINY_LAYERS, **text, "max_position_embeddings": 24},
-        vision_config={**TINY_LAYERS, **vision},
-    )
-    CLIPModel(config).save_pretrained(folder)
-    processor = {
-        "image_processor_type": "CLIPImageProcessor",
-        "size": {"shortest_edge": 40},
-        "crop_size": {"height": 32, "width": 32},
-        "do_center_crop": True,
-        "resample": 3,
-        "image_mean": [0.48, 0.46, 0.41],
-        "image_std": [0.27, 0.26, 0.28],
-    }
-    (folder / "preprocessor_config.json").write_text(json.dumps(processor))
-    return folder
 
 
 @pytest.fixture(scope="session")

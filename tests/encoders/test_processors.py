@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from postsense.data.images import decode_picture, normalize_pixels
 from postsense.encoders.builtin import text_folder
 from postsense.encoders.processors import load_tokenizer, picture_policy
 from postsense.errors import EncoderError
+from tiny_checkpoints import LAYERS
 
 
 def test_texts_become_ids_with_special_tokens(tiny_bert: Path) -> None:
@@ -39,7 +41,17 @@ def test_no_texts_give_no_ids(tiny_bert: Path) -> None:
     assert load_tokenizer(tiny_bert, 16)([]) == []
 
 
-@pytest.mark.parametrize(("name", "longest"), [("tiny_bert", 64), ("tiny_clip", 24)])
+@pytest.mark.parametrize(
+    ("name", "longest"),
+    [
+        ("tiny_bert", 64),
+        ("tiny_clip", 24),
+        ("tiny_roberta", 62),
+        ("tiny_xlm_roberta", 64),
+        ("tiny_vilt", 20),
+        ("tiny_lxmert", 48),
+    ],
+)
 def test_more_tokens_than_the_model_reads_are_refused(
     request: pytest.FixtureRequest, name: str, longest: int
 ) -> None:
@@ -54,32 +66,73 @@ def test_more_tokens_than_the_model_reads_are_refused(
         load_tokenizer(folder, longest + 1)
 
 
-def test_a_roberta_reads_fewer_tokens_than_it_has_positions(
-    tiny_bert: Path, tmp_path: Path
+OFFSET = [
+    "Camembert",
+    "Data2VecText",
+    "IBert",
+    "Longformer",
+    "Luke",
+    "MPNet",
+    "Roberta",
+    "RobertaPreLayerNorm",
+    "XLMRoberta",
+    "XLMRobertaXL",
+    "Xmod",
+]
+SETTINGS: dict[str, dict[str, Any]] = {
+    "Longformer": {"attention_window": [4, 4]},
+    "Luke": {"entity_vocab_size": 5},
+    "Xmod": {"default_language": "en_XX"},
+}
+
+
+@pytest.mark.parametrize("family", OFFSET)
+def test_models_that_count_places_from_padding_on_read_fewer_tokens(
+    tiny_bert: Path, tmp_path: Path, family: str
 ) -> None:
-    folder = shutil.copytree(tiny_bert, tmp_path / "roberta")
-    config = {"model_type": "roberta", "max_position_embeddings": 34, "pad_token_id": 1}
-    (folder / "config.json").write_text(json.dumps(config))
+    import transformers
+
+    folder = shutil.copytree(tiny_bert, tmp_path / "checkpoint")
+    sizes = {**LAYERS, "vocab_size": 20, "max_position_embeddings": 34, "pad_token_id": 1}
+    config = getattr(transformers, f"{family}Config")(**sizes, **SETTINGS.get(family, {}))
+    config.save_pretrained(folder)
+    model, ids = getattr(transformers, f"{family}Model")(config).eval(), torch.full((1, 33), 5)
 
     load_tokenizer(folder, 32)
+    assert model(input_ids=ids[:, :32]).last_hidden_state.isfinite().all()
     with pytest.raises(EncoderError, match="at most 32 tokens"):
         load_tokenizer(folder, 33)
+    with pytest.raises((IndexError, RuntimeError)):
+        model(input_ids=ids)
 
 
-def test_a_checkpoint_without_a_tokenizer_is_refused_in_one_line(tiny_vit: Path) -> None:
-    with pytest.raises(EncoderError, match="expected a checkpoint with a tokenizer") as caught:
+def test_a_picture_checkpoint_is_refused_as_text_encoder_in_one_line(tiny_vit: Path) -> None:
+    with pytest.raises(EncoderError) as caught:
         load_tokenizer(tiny_vit, 16)
 
-    assert "\n" not in str(caught.value)
+    error = caught.value
+    assert error.where == "encoders.text.name" and error.expected == "a checkpoint with a tokenizer"
+    assert error.found.startswith(f"'{tiny_vit}' of ViTModel: ")
+    assert "swap encoders.text and encoders.image" in error.fix and "\n" not in str(error)
 
 
-def test_a_checkpoint_without_a_picture_policy_is_refused_in_one_line(tiny_bert: Path) -> None:
-    with pytest.raises(
-        EncoderError, match=r"a checkpoint with preprocessor_config\.json"
-    ) as caught:
-        picture_policy(tiny_bert)
+@pytest.mark.parametrize("config", ["as saved", "without names", "broken", "absent"])
+def test_a_text_checkpoint_is_refused_as_picture_encoder_in_one_line(
+    tiny_bert: Path, tmp_path: Path, config: str
+) -> None:
+    folder = shutil.copytree(tiny_bert, tmp_path / "checkpoint")
+    changed = {"without names": '{"model_type": "bert"}', "broken": "{"}
+    (folder / "config.json").write_text(changed.get(config, (folder / "config.json").read_text()))
+    if config == "absent":
+        (folder / "config.json").unlink()
 
-    assert "\n" not in str(caught.value)
+    with pytest.raises(EncoderError) as caught:
+        picture_policy(folder)
+
+    error, named = caught.value, " of BertModel" if config == "as saved" else ""
+    assert error.where == "encoders.image.name" and "preprocessor_config.json" in error.expected
+    assert error.found.startswith(f"'{folder}'{named}: ")
+    assert "swap encoders.text and encoders.image" in error.fix and "\n" not in str(error)
 
 
 def smooth_picture(width: int, height: int) -> Image.Image:
@@ -112,6 +165,16 @@ def smooth_picture(width: int, height: int) -> Image.Image:
         {"image_processor_type": "ConvNextImageProcessor", "size": {"shortest_edge": 32}},
         {"image_processor_type": "ConvNextImageProcessor", "size": {"shortest_edge": 384}},
         {"image_processor_type": "SiglipImageProcessor", "size": {"height": 32, "width": 32}},
+        {"image_processor_type": "BeitImageProcessor", "size": 32, "do_center_crop": False},
+        {"image_processor_type": "EfficientNetImageProcessor", "size": 32, "resample": 0},
+        {"image_processor_type": "EfficientNetImageProcessor", "size": 32, "include_top": False},
+        {
+            "image_processor_type": "EfficientNetImageProcessor",
+            "size": 32,
+            "rescale_factor": 1 / 127.5,
+            "rescale_offset": True,
+        },
+        {"image_processor_type": "EfficientNetImageProcessor", "size": 32, "do_normalize": False},
     ],
 )
 @pytest.mark.parametrize("shape", [(60, 44), (48, 64)])
@@ -128,6 +191,33 @@ def test_pictures_become_the_pixels_of_the_checkpoints_own_processor(
 
     expected = AutoImageProcessor.from_pretrained(tmp_path)(picture, return_tensors="np")
     assert np.abs(pixels - expected["pixel_values"][0]).max() < 2.1 / 255 / min(policy.std)
+
+
+@pytest.mark.parametrize("name", ["tiny_vilt", "tiny_deit"])
+def test_a_square_picture_becomes_what_the_checkpoints_own_processor_makes_of_it(
+    request: pytest.FixtureRequest, name: str
+) -> None:
+    from transformers import AutoImageProcessor
+
+    folder, picture, file = request.getfixturevalue(name), smooth_picture(60, 60), BytesIO()
+    policy = picture_policy(folder)
+    picture.save(file, "PNG")
+
+    pixels = normalize_pixels(decode_picture(file.getvalue(), "x", policy), policy)
+
+    expected = AutoImageProcessor.from_pretrained(folder)(picture, return_tensors="np")
+    assert np.abs(pixels - expected["pixel_values"][0]).max() < 2.1 / 255 / min(policy.std)
+
+
+def test_of_a_long_picture_vilt_sees_the_square_in_the_middle(tiny_vilt: Path) -> None:
+    pixels = np.zeros((64, 192, 3), dtype=np.uint8)
+    pixels[:, 64:128] = 255
+    policy, file = picture_policy(tiny_vilt), BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+
+    seen = decode_picture(file.getvalue(), "x", policy)
+
+    assert policy.crop_px == 32 and (seen[:, 4:-4] == 255).all()
 
 
 def test_the_builtin_tokenizer_lowers_case_and_ends_its_texts() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from made_tokens import token_ids
 from torch import Tensor, nn
 
 from postsense.batches import Comments, TokenIds
@@ -27,12 +28,6 @@ TINY = {
     "intermediate_size": 32,
     "max_position_embeddings": 24,
 }
-
-
-def token_ids(texts: list[list[int]] | tuple[list[int], ...], length: int = 0) -> TokenIds:
-    length = max(length, 1, *(len(text) for text in texts))
-    ids = torch.tensor([text + [0] * (length - len(text)) for text in texts])
-    return TokenIds(ids, torch.arange(length) < torch.tensor([[len(t)] for t in texts]))
 
 
 def pictures(lengths: tuple[int, ...] = REGIONS) -> Embeddings:
@@ -179,6 +174,46 @@ def test_it_learns_eight_posts_by_heart(make_fusion: Callable[..., Bitransformer
     assert torch.equal(head(fusion(texts, image).fused).argmax(dim=1), labels)
 
 
+def test_each_modality_alone_knows_nothing_of_the_other(
+    make_fusion: Callable[..., Bitransformer],
+) -> None:
+    fusion, texts, image = make_fusion(), token_ids(TEXTS), pictures()
+    assert image.tokens is not None
+    repainted = replace(image, tokens=image.tokens + 1, pooled=image.pooled + 1)
+
+    told, shown = fusion.unimodal(texts, image)
+
+    assert torch.equal(fusion.unimodal(texts, repainted)[0], told)
+    assert torch.equal(fusion.unimodal(replace(texts, ids=texts.ids + 1), image)[1], shown)
+    assert torch.equal(shown, image.pooled)
+    assert (told.shape[1], shown.shape[1]) == fusion.unimodal_dims == (16, IMAGE_DIM)
+
+
+def test_the_words_alone_are_read_as_in_a_post_without_picture(
+    make_fusion: Callable[..., Bitransformer],
+) -> None:
+    fusion, texts = make_fusion(), token_ids(TEXTS)
+
+    told, _ = fusion.unimodal(texts, pictures())
+
+    expected = fusion(texts, pictures((0, 0, 0, 0))).fused
+    torch.testing.assert_close(torch.tanh(fusion.project(told)), expected)
+
+
+def test_words_alone_teach_the_text_encoder_and_pictures_theirs(
+    make_fusion: Callable[..., Bitransformer],
+) -> None:
+    fusion, image = make_fusion(), pictures()
+    image.pooled.requires_grad_()
+
+    told, shown = fusion.unimodal(token_ids(TEXTS), image)
+    (told.square().sum() + shown.square().sum()).backward()
+
+    model: Any = fusion.backbone.model
+    assert model.get_input_embeddings().weight.grad[TEXTS[0][1]].abs().sum() > 0
+    assert image.pooled.grad is not None and image.pooled.grad.abs().sum() > 0
+
+
 SETTINGS: dict[str, dict[str, int]] = {
     "Bert": TINY,
     "Electra": {**TINY, "embedding_size": 8},
@@ -250,11 +285,9 @@ def test_early_comments_equal_the_equation(early: EarlyComments) -> None:
     for post in range(4):
         words, picture = take(texts, image, post)
         encoded = [
-            early.bitransformer(token_ids([text]), picture).fused[0]
-            for text in COMMENTS[post]
-            if text
+            early.fusion(token_ids([text]), picture).fused[0] for text in COMMENTS[post] if text
         ]
-        alone = early.bitransformer(words, picture).fused[0]
+        alone = early.fusion(words, picture).fused[0]
         torch.testing.assert_close(joined.fused[post], naive_early(early, alone, encoded))
     assert joined.comment_weights is not None
     sums = joined.comment_weights.sum(dim=1)
@@ -277,7 +310,7 @@ def test_posts_without_any_comment_are_read_without_a_hint(early: EarlyComments)
     joined = early(texts, image, none)
     joined.fused.sum().backward()
 
-    posts = early.bitransformer(texts, image).fused
+    posts = early.fusion(texts, image).fused
     expected = early.project(torch.cat([torch.zeros_like(posts), posts], dim=1))
     torch.testing.assert_close(joined.fused, expected)
     grads = [p.grad for p in early.parameters() if p.grad is not None]
@@ -292,7 +325,7 @@ def test_comments_teach_the_bitransformer_too(early: EarlyComments) -> None:
 
     for name, weight in early.score.named_parameters():
         assert weight.grad is not None and weight.grad.abs().sum() > 0, name
-    words: Any = early.bitransformer.backbone.model.get_input_embeddings()  # type: ignore[operator]
+    words: Any = early.fusion.backbone.model.get_input_embeddings()  # type: ignore[operator]
     assert words.weight.grad[TEXTS[3][1]].abs().sum() > 0  # a word of a post
     assert words.weight.grad[6].abs().sum() > 0
     assert all(p.grad.isfinite().all() for p in early.parameters() if p.grad is not None)

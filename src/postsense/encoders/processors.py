@@ -1,5 +1,6 @@
 """What stands between a post and an encoder: tokenizer and picture policy of a checkpoint."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,22 @@ from postsense.data.images import PicturePolicy
 from postsense.encoders.pretrained import quiet_transformers
 from postsense.errors import EncoderError
 
+Triple = tuple[float, float, float]
+
 _CONVNEXT_SQUASHES_FROM = 384
+_OFFSET_POSITIONS = {  # they count positions from the id of padding on
+    "camembert",
+    "data2vec-text",
+    "ibert",
+    "longformer",
+    "luke",
+    "mpnet",
+    "roberta",
+    "roberta-prelayernorm",
+    "xlm-roberta",
+    "xlm-roberta-xl",
+    "xmod",
+}
 _RESAMPLE = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 
 
@@ -37,7 +53,8 @@ class Tokenizer:
 def load_tokenizer(folder: Path, max_length: int) -> Tokenizer:
     """The tokenizer of a checkpoint folder.
 
-    Raises: EncoderError: none there, or max_length beyond what the model reads.
+    Raises: EncoderError: none there, or max_length beyond what the model reads, such as 40 tokens
+        of ViLT.
     """
     from transformers import AutoTokenizer
 
@@ -45,8 +62,7 @@ def load_tokenizer(folder: Path, max_length: int) -> Tokenizer:
         with quiet_transformers():
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise EncoderError("encoders.text.name", "a checkpoint with a tokenizer", reason) from None
+        raise _cannot_read(folder, "text", "a tokenizer", error) from None
     longest = min(tokenizer.model_max_length, _positions(folder))
     if max_length > longest:
         raise EncoderError(
@@ -68,11 +84,36 @@ def _positions(folder: Path) -> int:
     return int(positions) - offset
 
 
-_OFFSET_POSITIONS = {"roberta", "xlm-roberta", "camembert"}  # count positions from the pad id on
+def _cannot_read(folder: Path, modality: str, needed: str, error: Exception) -> EncoderError:
+    """The error for a checkpoint that lacks what reads a modality, mostly one of the other."""
+    reason = str(error).strip().splitlines()[0].split(". ")[0].rstrip(".: ")
+    return EncoderError(
+        f"encoders.{modality}.name",
+        f"a checkpoint with {needed}",
+        f"'{folder}'{_architecture(folder)}: {reason}",
+        "Name another checkpoint, or swap encoders.text and encoders.image.",
+    )
+
+
+def _architecture(folder: Path) -> str:
+    """What config.json says was saved, such as ' of BertModel'."""
+    try:
+        names = json.loads((folder / "config.json").read_text(encoding="utf-8"))["architectures"]
+        return f" of {names[0]}"
+    except (OSError, ValueError, LookupError, TypeError):
+        return ""
 
 
 def picture_policy(folder: Path | None) -> PicturePolicy:
-    """The picture policy of a checkpoint folder; None: the built-in encoder's."""
+    """The picture policy of a checkpoint folder; None: the built-in encoder's.
+
+    Deviation: pictures of a batch have one size, so that no post's result depends on the others'.
+    ViLT's processor keeps the shape of a picture and pads; here its centre is cut out as a square.
+    Where a processor squashes a picture before it crops, as DeiT's does but DeiT's authors did not,
+    the shape is kept.
+
+    Raises: EncoderError: none there, as in a checkpoint of a text model.
+    """
     if folder is None:
         return PicturePolicy()
     from transformers import AutoImageProcessor
@@ -83,10 +124,7 @@ def picture_policy(folder: Path | None) -> PicturePolicy:
                 folder, local_files_only=True
             )
     except (OSError, ValueError, KeyError, ImportError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise EncoderError(
-            "encoders.image.name", "a checkpoint with preprocessor_config.json", reason
-        ) from None
+        raise _cannot_read(folder, "image", "preprocessor_config.json", error) from None
     return _policy_of(processor.to_dict())
 
 
@@ -100,17 +138,30 @@ def _policy_of(settings: Mapping[str, Any]) -> PicturePolicy:
     share = settings.get("crop_pct")  # ConvNeXt: what the crop keeps of a small picture's side
     if share and target < _CONVNEXT_SQUASHES_FROM:
         resized = int(target / share)
-    resample, normalized = settings.get("resample"), settings.get("do_normalize", True)
+    resample, (mean, std) = settings.get("resample"), _scaling(settings)
     return PicturePolicy(
         resize_px=resized,
         crop_px=target,
         squash=squash or bool(share and target >= _CONVNEXT_SQUASHES_FROM),
         resample=_RESAMPLE.get(2 if resample is None else int(resample), "bilinear"),  # type: ignore[arg-type]
-        mean=_triple(settings.get("image_mean"), 0.0) if normalized else (0.0, 0.0, 0.0),
-        std=_triple(settings.get("image_std"), 1.0) if normalized else (1.0, 1.0, 1.0),
+        mean=mean,
+        std=std,
     )
 
 
-def _triple(values: Any, default: float) -> tuple[float, float, float]:
-    red, green, blue = values if values is not None else (default, default, default)
-    return float(red), float(green), float(blue)
+def _scaling(settings: Mapping[str, Any]) -> tuple[Triple, Triple]:
+    """mean and std for pixels in [0, 1] that do all that a processor does to the numbers.
+
+    EfficientNet's may shift pixels to [-1, 1] first, and divides by its std twice (include_top).
+    """
+    factor = 255 * float(settings.get("rescale_factor") or 1 / 255)
+    shift = 1.0 if settings.get("rescale_offset") else 0.0
+    normalized = settings.get("do_normalize", True)
+    means = (settings.get("image_mean") if normalized else None) or (0.0, 0.0, 0.0)
+    stds = settings.get("image_std") or (1.0, 1.0, 1.0)
+    divisions = bool(normalized) + bool(settings.get("include_top"))
+    red, green, blue = (
+        ((mean + shift) / factor, std**divisions / factor)
+        for mean, std in zip(means, stds, strict=True)
+    )
+    return (red[0], green[0], blue[0]), (red[1], green[1], blue[1])

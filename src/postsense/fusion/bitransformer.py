@@ -1,16 +1,16 @@
 """Bitransformer fusion: a text encoder reads the picture as if it were some more words."""
 
 import inspect
-from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from postsense.batches import Comments, TokenIds
+from postsense.batches import Comments, Pixels, TokenIds
 from postsense.encoders.backbone import TextBackbone
 from postsense.encoders.embeddings import Embeddings
+from postsense.encoders.joint import embedded_words
 from postsense.errors import EncoderError
 from postsense.fusion.attention import TokenProjection, masked_softmax
 from postsense.fusion.joined import Joined
@@ -60,22 +60,43 @@ class Bitransformer(nn.Module):
 
     def forward(self, text: TokenIds, image: Embeddings) -> Joined:
         """Token ids, the class token first, and picture embeddings → fused (B, F)."""
+        class_token = self.dropout(self._class_state(text, *self._picture(image)))
+        return Joined(torch.tanh(self.project(class_token)), text=None, image=None)
+
+    @property
+    def unimodal_dims(self) -> tuple[int, int]:
+        """Widths of the two vectors that `unimodal` gives."""
+        return self.backbone.dim, self.picture.project.in_features
+
+    def unimodal(self, text: TokenIds, image: Embeddings) -> tuple[Tensor, Tensor]:
+        """The class token of the words alone (B, D) and the picture's own vector (B, image_dim).
+
+        Source: Sanchez Villegas et al. 2024, arXiv 2309.07794, released code of MMBT: a pass of
+        the words alone, and the picture as its encoder gives it.
+        Deviation: the words keep the segment that they have beside a picture. Of other joint
+        models they contrast states that have already seen the other modality, which lets the loss
+        be met by copying; of ours neither vector has.
+        """
+        nothing = image.pooled.new_zeros(len(text.ids), 0, self.missing_text.shape[0])
+        return self._class_state(text, nothing, text.mask[:, :0]), image.pooled
+
+    def _class_state(self, text: TokenIds, vectors: Tensor, seen: Tensor) -> Tensor:
+        """What the last layer says of the class token, (B, D).
+
+        vectors: (B, n, E), the picture's. seen: (B, n) bool.
+        """
         model: Any = self.backbone.model
-        vectors, seen = self._picture(image)  # (B, n, E), (B, n)
-        read = text.mask.clone()
-        read[:, 0] = True  # the class token, of posts without words too
-        written = text.mask.any(dim=1)[:, None, None]
-        words = torch.where(written, model.get_input_embeddings()(text.ids), self.missing_text)
+        words, read = embedded_words(model, text.ids, text.mask, self.missing_text)
         position, segment = self._places(vectors.shape[1], words.shape[1])
         segments = {"token_type_ids": segment.expand(len(words), -1)} if self._has_segments else {}
-        states = model(
+        output = model(
             inputs_embeds=torch.cat([vectors, words], dim=1),
             attention_mask=torch.cat([seen, read], dim=1).long(),
             position_ids=position.expand(len(words), -1),
             **segments,
-        ).last_hidden_state
-        class_token = self.dropout(states[:, vectors.shape[1]])
-        return Joined(torch.tanh(self.project(class_token)), text=None, image=None)
+        )
+        state: Tensor = output.last_hidden_state[:, vectors.shape[1]]
+        return state
 
     def _picture(self, image: Embeddings) -> tuple[Tensor, Tensor]:
         """The picture's vectors (B, n, E) and which of them are there, (B, n) bool."""
@@ -101,11 +122,11 @@ class Bitransformer(nn.Module):
 
 
 class EarlyComments(nn.Module):
-    """Hint comments, each read with the picture by the bitransformer that reads the post.
+    """Hint comments, each read with the picture by the joint model that reads the post.
 
     Source: Xu & Li 2022, Comment-Aware Self-Training, eq. 7, early fusion (no code was released).
         z_n = FFN([h; c_n]);  beta = softmax_n(z);  u = sum_n beta_n c_n;  x = W [u; h] + b
-    h = bitransformer(words, picture), c_n = bitransformer(comment_n, picture).
+    h = fusion(words, picture), c_n = fusion(comment_n, picture); theirs is the bitransformer.
     Deviation: eq. 7 mixes its indices up; this is the reading under which the weights belong to
     the comments. The FFN has one hidden layer with a ReLU. u is zero for a post without comments.
     """
@@ -113,37 +134,37 @@ class EarlyComments(nn.Module):
     text_query_dim: int | None = None
     image_query_dim: int | None = None
 
-    def __init__(self, bitransformer: Bitransformer, hidden: int) -> None:
+    def __init__(self, fusion: nn.Module, hidden: int) -> None:
+        """fusion: one that reads token ids and has `hidden`, the width of what it gives."""
         super().__init__()
-        pair = 2 * bitransformer.hidden
-        self.bitransformer = bitransformer
+        width: Any = fusion.hidden
+        pair = 2 * width
+        self.fusion = fusion
         self.score = nn.Sequential(
             nn.Linear(pair, hidden), nn.ReLU(), nn.Linear(hidden, 1, bias=False)
         )
         self.project = nn.Linear(pair, hidden)
 
-    def forward(self, text: TokenIds, image: Embeddings, comments: Comments) -> Joined:
+    def forward(self, text: TokenIds, image: Embeddings | Pixels, comments: Comments) -> Joined:
         """The post and its comments as token ids → fused (B, F), comment_weights (B, C)."""
         assert isinstance(comments.texts, TokenIds)
-        post: Tensor = self.bitransformer(text, image).fused  # (B, F)
+        post: Tensor = self.fusion(text, image).fused  # (B, F)
         present = comments.present & comments.texts.mask.any(dim=1).view_as(comments.present)
         encoded = self._encode(comments.texts, image, present)  # (B, C, F)
         pairs = torch.cat([post[:, None].expand_as(encoded), encoded], dim=-1)
         weights = masked_softmax(self.score(pairs).squeeze(-1), present)
         hint = torch.einsum("bc,bcf->bf", weights, encoded)
         fused = self.project(torch.cat([hint, post], dim=1))
-        return Joined(fused, text=None, image=None, comment_weights=weights)
+        return Joined(fused, None, None, comment_weights=weights, without_comments=post)
 
-    def _encode(self, texts: TokenIds, image: Embeddings, present: Tensor) -> Tensor:
+    def _encode(self, texts: TokenIds, image: Embeddings | Pixels, present: Tensor) -> Tensor:
         """The comments that are there, each with its post's picture; zeros for the others."""
-        encoded = self.project.weight.new_zeros(*present.shape, self.bitransformer.hidden)
+        encoded = self.project.weight.new_zeros(*present.shape, self.project.in_features // 2)
         if not present.any():
             return encoded
         rows = present.flatten().nonzero().squeeze(1)
-        post = rows // present.shape[1]
-        parts = {name: part[post] for name, part in vars(image).items() if part is not None}
-        read = TokenIds(texts.ids[rows], texts.mask[rows])
-        fused: Tensor = self.bitransformer(read, replace(image, **parts)).fused
+        pictures = image.take(rows // present.shape[1])
+        fused: Tensor = self.fusion(texts.take(rows), pictures).fused
         return encoded.to(fused.dtype).masked_scatter(present[..., None], fused)
 
 
