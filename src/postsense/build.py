@@ -1,6 +1,7 @@
 """Settings → the model they describe."""
 
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -8,29 +9,44 @@ from torch import nn
 from postsense.config import Config
 from postsense.encoders.backbone import (
     ImageEncoder,
+    TextBackbone,
     TextEncoder,
     load_image_backbone,
     load_text_backbone,
 )
+from postsense.encoders.freezing import freeze_layers
+from postsense.encoders.gradient_checkpointing import checkpoint_gradients
+from postsense.encoders.joint import JointBackbone, JointKind, load_joint_backbone
 from postsense.encoders.pretrained import image_checkpoint, text_checkpoint
+from postsense.encoders.regions import REGIONS
+from postsense.encoders.word_networks import BilstmNetwork, CnnNetwork, load_word_network
+from postsense.fusion.alignment import Alignment
 from postsense.fusion.bitransformer import Bitransformer, EarlyComments
 from postsense.fusion.co_memory import CoMemory
 from postsense.fusion.comments import WithComments, comment_attentions
 from postsense.fusion.concat import Concat
 from postsense.fusion.cross_attention import CrossAttention
 from postsense.fusion.hierarchical import Hierarchical
+from postsense.fusion.lxmert import Lxmert
+from postsense.fusion.vilt import Vilt
 from postsense.inputs import reads_comments, reads_image, reads_text
 from postsense.model import Branch, PostModel
+
+JOINT = ("bitransformer", "vilt", "lxmert")  # fusions that encode words and picture together
 
 
 @dataclass(frozen=True)
 class Encoders:
-    """The trained encoders of a model, None where frozen, and the width D of each modality."""
+    """The trained encoders of a model, None where frozen, and the width D of each modality.
+
+    joint: what encodes words and picture together, in place of encoders of their own.
+    """
 
     text: TextEncoder | None
     image: ImageEncoder | None
     text_dim: int | None
     image_dim: int | None
+    joint: JointBackbone | None = None
 
 
 def load_encoders(
@@ -41,45 +57,95 @@ def load_encoders(
     text_dim, image_dim: widths of the frozen encoders' features.
     """
     settings, text, image = config.encoders, None, None
+    if config.fusion.name in ("vilt", "lxmert"):
+        joint = _load_joint(config, config.fusion.name, pretrained=pretrained)
+        return Encoders(None, None, None, image_dim, joint)
     if reads_text(config) and settings.text.trainable:
-        backbone = load_text_backbone(
-            text_checkpoint(settings), settings.text.layers, pretrained=pretrained
-        )
-        text = TextEncoder(backbone, settings.text.pooling)
-        text_dim = backbone.dim
+        text_network = _load_text_network(config, pretrained=pretrained)
+        text = TextEncoder(text_network, settings.text.pooling)
+        text_dim = text_network.dim
     if reads_image(config) and settings.image.trainable:
         folder, pooling = image_checkpoint(settings), settings.image.pooling
         network = load_image_backbone(folder, settings.image.layers, pooling, pretrained=pretrained)
+        freeze_layers(network, settings.image.frozen_layers, "encoders.image.frozen_layers")
+        if config.training.gradient_checkpointing:
+            checkpoint_gradients(network)
         image = ImageEncoder(network, pooling)
         image_dim = _output_dim(image)
     return Encoders(text, image, text_dim, image_dim)
 
 
+def _load_text_network(
+    config: Config, *, pretrained: bool
+) -> TextBackbone | CnnNetwork | BilstmNetwork:
+    settings, folder = config.encoders.text, text_checkpoint(config.encoders)
+    network: TextBackbone | CnnNetwork | BilstmNetwork
+    if settings.network == "transformer":
+        network = load_text_backbone(folder, settings.layers, pretrained=pretrained)
+        freeze_layers(network, settings.frozen_layers, "encoders.text.frozen_layers")
+    else:
+        network = load_word_network(folder, settings, pretrained=pretrained)
+    if config.training.gradient_checkpointing:
+        checkpoint_gradients(network)
+    return network
+
+
+def _load_joint(config: Config, kind: JointKind, *, pretrained: bool) -> JointBackbone:
+    settings, folder = config.encoders.text, text_checkpoint(config.encoders)
+    network = load_joint_backbone(folder, kind, settings.layers, pretrained=pretrained)
+    freeze_layers(network, settings.frozen_layers, "encoders.text.frozen_layers")
+    if config.training.gradient_checkpointing:
+        checkpoint_gradients(network)
+    return network
+
+
 def build_model(config: Config, encoders: Encoders, classes: int) -> PostModel:
     """A new model with fresh fusion and head. Random choices come from torch's global generator."""
-    text = _branch(encoders.text, encoders.text_dim) if _has_text_branch(config) else None
-    image = _branch(encoders.image, encoders.image_dim) if reads_image(config) else None
-    fusion = _fusion(config, encoders)
-    if reads_comments(config):
-        fusion = _with_comments(config, fusion, encoders)
-    head = nn.Sequential(
-        nn.Dropout(config.fusion.dropout), nn.Linear(config.fusion.hidden, classes)
-    )
-    return PostModel(text, image, fusion, head)
+    text, image = _branches(config, encoders)
+    fusion = _fusion(config, encoders, text, image)
+    joined = _with_comments(config, fusion, text) if reads_comments(config) else fusion
+    hidden = config.fusion.hidden
+    head = nn.Sequential(nn.Dropout(config.fusion.dropout), nn.Linear(hidden, classes))
+    # last, so that from one seed a model with them and one without start alike
+    alignment = _alignment(config, fusion, text, image)
+    match_head = nn.Linear(hidden, 2) if config.losses.itm > 0 else None
+    return PostModel(text, image, joined, head, alignment, match_head)
 
 
-def _has_text_branch(config: Config) -> bool:
-    """The bitransformer's text encoder is inside the fusion."""
-    return reads_text(config) and config.fusion.name != "bitransformer"
+def _branches(config: Config, encoders: Encoders) -> tuple[Branch | None, Branch | None]:
+    """Joint models read words, or words and pixels, without a branch."""
+    joint = config.fusion.name in JOINT
+    text, image, width = None, None, None if joint else config.encoders.projection
+    if reads_text(config) and not joint:
+        assert encoders.text_dim is not None
+        text = Branch(encoders.text, encoders.text_dim, width)
+    if reads_image(config) and config.fusion.name != "vilt":
+        assert encoders.image_dim is not None
+        image = Branch(encoders.image, encoders.image_dim, width)
+    return text, image
 
 
-def _branch(encoder: TextEncoder | ImageEncoder | None, dim: int | None) -> Branch:
-    assert dim is not None
-    return Branch(encoder, dim)
+def _alignment(
+    config: Config, fusion: nn.Module, text: Branch | None, image: Branch | None
+) -> Alignment | None:
+    if config.losses.itc == 0:
+        return None
+    settings = config.losses
+    if text is not None and image is not None:
+        width = settings.itc_width if config.encoders.projection is None else None
+        return Alignment(text.dim, image.dim, width, settings.temperature)
+    text_dim, image_dim = cast("Any", fusion).unimodal_dims
+    return Alignment(text_dim, image_dim, settings.itc_width, settings.temperature)
 
 
-def _fusion(config: Config, encoders: Encoders) -> nn.Module:
-    chosen, text, image = config.fusion, encoders.text_dim, encoders.image_dim
+def _fusion(
+    config: Config, encoders: Encoders, text_branch: Branch | None, image_branch: Branch | None
+) -> nn.Module:
+    chosen = config.fusion
+    text = None if text_branch is None else text_branch.dim
+    image = None if image_branch is None else image_branch.dim
+    if chosen.name in JOINT:
+        return _joint_fusion(config, encoders, image)
     if text is not None and image is not None:
         if chosen.name == "cross_attention":
             pooling = config.encoders.text.pooling
@@ -90,23 +156,27 @@ def _fusion(config: Config, encoders: Encoders) -> nn.Module:
             return Hierarchical(
                 text, image, text, chosen.hidden, chosen.input_dropout, chosen.fidelity
             )
-        if chosen.name == "bitransformer" and encoders.text is not None:
-            return Bitransformer(encoders.text.backbone, image, chosen.hidden, chosen.input_dropout)
-    return Concat(
-        text if reads_text(config) else None,
-        image if reads_image(config) else None,
-        chosen.hidden,
-        chosen.input_dropout,
-    )
+    return Concat(text, image, chosen.hidden, chosen.input_dropout)
 
 
-def _with_comments(config: Config, fusion: nn.Module, encoders: Encoders) -> nn.Module:
+def _joint_fusion(config: Config, encoders: Encoders, image: int | None) -> nn.Module:
+    chosen, dropout = config.fusion, config.fusion.input_dropout
+    if encoders.joint is None:
+        assert encoders.text is not None and image is not None
+        backbone = cast("TextBackbone", encoders.text.backbone)
+        return Bitransformer(backbone, image, chosen.hidden, dropout, chosen.picture_tokens)
+    if image is None:
+        return Vilt(encoders.joint, chosen.hidden, dropout)
+    with_boxes = config.encoders.image.name == REGIONS
+    return Lxmert(encoders.joint, image, chosen.hidden, dropout, with_boxes=with_boxes)
+
+
+def _with_comments(config: Config, fusion: nn.Module, text: Branch | None) -> nn.Module:
     hidden, dropout = config.fusion.hidden, config.comments.dropout
-    if isinstance(fusion, Bitransformer):
+    if text is None:
         return EarlyComments(fusion, hidden)
-    assert encoders.text_dim is not None
     attentions = comment_attentions(config.fusion.name, fusion, hidden, config.fusion.fidelity)
-    return WithComments(fusion, attentions, encoders.text_dim, hidden, dropout)
+    return WithComments(fusion, attentions, text.dim, hidden, dropout)
 
 
 @torch.no_grad()

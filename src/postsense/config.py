@@ -268,8 +268,11 @@ class Config(Section):
 
     def _refuse_unfit_encoders(self) -> None:
         text, image, fusion = self.encoders.text, self.encoders.image, self.fusion.name
-        if fusion in ("bitransformer", "vilt", "lxmert") and not text.trainable:
-            raise ValueError(f"fusion '{fusion}' needs encoders.text.trainable=true")
+        if fusion in ("bitransformer", "vilt", "lxmert"):
+            if not text.trainable:
+                raise ValueError(f"fusion '{fusion}' needs encoders.text.trainable=true")
+            if text.network != "transformer":
+                raise ValueError(f"fusion '{fusion}' needs encoders.text.network=transformer")
         if fusion == "vilt" and (not image.trainable or image.name != text.name):
             raise ValueError(
                 "fusion 'vilt' is one model: encoders.image.trainable=true and the same name"
@@ -279,5 +282,10 @@ class Config(Section):
             raise ValueError("fusion 'lxmert' reads frozen regions: encoders.image.trainable=false")
         if image.name == "regions" and image.trainable:
             raise ValueError("encoders.image 'regions' are kept features: trainable=false")
+        for part, settings in (("text", text), ("image", image)):
+            if settings.frozen_layers > 0 and not settings.trainable:
+                raise ValueError(
+                    f"encoders.{part}.frozen_layers needs encoders.{part}.trainable=true"
+                )
         if text.network != "transformer" and not text.trainable:
             raise ValueError(f"encoders.text.network '{text.network}' is new: trainable=true")

@@ -1,16 +1,23 @@
 """The one model: a branch for words, a branch for the picture, a fusion and a head."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from postsense.batches import Comments, Pixels, PostBatch, TokenIds
-from postsense.encoders.backbone import Backbone, ImageEncoder, TextEncoder
+from postsense.encoders.backbone import EncoderNetwork, ImageEncoder, TextEncoder
 from postsense.encoders.embeddings import Embeddings
-from postsense.fusion.comments import CommentVectors
+from postsense.fusion.alignment import Alignment
+from postsense.fusion.bitransformer import EarlyComments
+from postsense.fusion.comments import CommentVectors, WithComments
 from postsense.fusion.joined import Joined
-from postsense.outputs import PostOutput
+from postsense.outputs import Aligned, PostOutput
+from postsense.parallel import in_shares
+
+Read = Embeddings | TokenIds | Pixels
 
 
 class Branch(nn.Module):
@@ -18,12 +25,17 @@ class Branch(nn.Module):
 
     Trained encoders run here. Features of frozen encoders arrive computed and are standardised
     with the mean and deviation of the training posts. Posts that lack the modality get a vector of
-    their own, zero until posts without it are seen in training: the average post.
+    their own, zero until posts without it are seen in training: the average post. Where asked
+    for, a trained projection of the vector and of every token comes last.
     """
 
-    def __init__(self, encoder: TextEncoder | ImageEncoder | None, dim: int) -> None:
+    def __init__(
+        self, encoder: TextEncoder | ImageEncoder | None, dim: int, projection: int | None = None
+    ) -> None:
+        """dim: width D of what the encoder gives. projection: width P of the layer over it."""
         super().__init__()
-        self.encoder, self.dim = encoder, dim
+        self.encoder, self.dim = encoder, projection or dim
+        self.project = nn.Linear(dim, projection) if projection is not None else nn.Identity()
         self.missing = nn.Parameter(torch.zeros(dim))
         self.mean: Tensor
         self.deviation: Tensor
@@ -43,14 +55,16 @@ class Branch(nn.Module):
         self.token_mean.copy_(mean)
         self.token_deviation.copy_(deviation)
 
-    def forward(self, modality: Embeddings | TokenIds | Pixels) -> Embeddings:
-        return self._fill_missing(self._standardize(self._encode(modality)))
+    def forward(self, modality: Read) -> Embeddings:
+        given = self._fill_missing(self._standardize(self._encode(modality)))
+        tokens = None if given.tokens is None else self.project(given.tokens)
+        return replace(given, pooled=self.project(given.pooled), tokens=tokens)
 
-    def _encode(self, modality: Embeddings | TokenIds | Pixels) -> Embeddings:
+    def _encode(self, modality: Read) -> Embeddings:
         if isinstance(modality, Embeddings):
             return modality
         assert self.encoder is not None
-        encoded: Embeddings = self.encoder(*vars(modality).values())
+        encoded: Embeddings = in_shares(self.encoder, *vars(modality).values())
         return encoded
 
     def _standardize(self, modality: Embeddings) -> Embeddings:
@@ -77,7 +91,10 @@ class PostModel(nn.Module):
     """Classifies posts. A branch is None if the fusion does not read that modality.
 
     Attributes of pictures and hint comments are words too and go through the text branch. Without
-    a text branch token ids go to the fusion as they are: the bitransformer encodes them itself.
+    a branch token ids and pixels go to the fusion as they are: joint models encode them together.
+    alignment and match_head are there if the image-text losses are asked for. They look at the
+    posts that have contents, those of training, and never at comments: a comment retrieved for a
+    post would tell whether its words were swapped.
     """
 
     def __init__(
@@ -86,29 +103,31 @@ class PostModel(nn.Module):
         image: Branch | None,
         fusion: nn.Module,
         head: nn.Module,
+        alignment: Alignment | None = None,
+        match_head: nn.Linear | None = None,
     ) -> None:
         super().__init__()
         self.text, self.image, self.fusion, self.head = text, image, fusion, head
+        self.alignment, self.match_head = alignment, match_head
 
     @property
     def trains_encoder(self) -> bool:
         """Whether an encoder runs inside the model, rather than once before."""
-        return any(isinstance(part, Backbone) for part in self.modules())
+        return any(isinstance(part, EncoderNetwork) for part in self.modules())
 
     def forward(self, batch: PostBatch) -> PostOutput:
-        text = self._words(batch.text)
-        image = self.image(batch.image) if self.image is not None else None
+        text, image = self._words(batch.text), self._picture(batch.image)
         read = [part for part in (text, image, self._words(batch.attributes)) if part is not None]
-        if batch.comments is None:
-            joined: Joined = self.fusion(*read)
-        else:
-            joined = self.fusion(*read, comments=self._comments(batch.comments))
+        comments = None if batch.comments is None else self._comments(batch.comments)
+        joined = self._join(self.fusion, read, comments)
         return PostOutput(
             logits=self.head(joined.fused),
             fused=joined.fused,
             text=text if isinstance(text, Embeddings) else None,
-            image=image,
+            image=image if isinstance(image, Embeddings) else None,
             comment_weights=joined.comment_weights,
+            aligned=self._align(text, image) if batch.contents is not None else None,
+            match_logits=self._match(read, joined, batch.swaps),
         )
 
     def _words(self, words: Embeddings | TokenIds | None) -> Embeddings | TokenIds | None:
@@ -119,9 +138,64 @@ class PostModel(nn.Module):
         encoded: Embeddings = self.text(words)
         return encoded
 
+    def _picture(self, picture: Embeddings | Pixels | None) -> Embeddings | Pixels | None:
+        if self.image is None or picture is None:
+            return picture
+        encoded: Embeddings = self.image(picture)
+        return encoded
+
     def _comments(self, comments: Comments) -> CommentVectors | Comments:
         encoded = self._words(comments.texts)
         if not isinstance(encoded, Embeddings):
             return comments
         vectors = encoded.pooled.view(*comments.present.shape, -1)  # (B, C, D)
         return CommentVectors(vectors, comments.present & encoded.present.view_as(comments.present))
+
+    def _join(
+        self,
+        fusion: nn.Module,
+        read: Sequence[Read],
+        comments: CommentVectors | Comments | None = None,
+    ) -> Joined:
+        """A joint model is the heavy part itself and reads comments as token ids."""
+        joined: Joined
+        if any(isinstance(part, EncoderNetwork) for part in fusion.modules()):
+            inputs = [*read] if comments is None else [*read, comments]
+            joined = in_shares(fusion, *inputs)
+        else:
+            joined = fusion(*read) if comments is None else fusion(*read, comments=comments)
+        return joined
+
+    def _align(self, text: Read | None, image: Read | None) -> Aligned | None:
+        """Words and picture in one space, neither having seen the other."""
+        if self.alignment is None:
+            return None
+        if isinstance(text, Embeddings) and isinstance(image, Embeddings):
+            aligned: Aligned = self.alignment(text.pooled, image.pooled)
+            return aligned
+        fusion: Any = self._without_comments
+        aligned = self.alignment(*in_shares(fusion.unimodal, text, image))
+        return aligned
+
+    def _match(self, read: Sequence[Read], joined: Joined, swaps: Tensor | None) -> Tensor | None:
+        """Logits (B, 2) of posts as they are and, where swapped, with another post's words.
+
+        What the encoders gave is used again; only swapped posts are fused a second time.
+        """
+        if self.match_head is None or swaps is None:
+            return None
+        fused = joined.fused if joined.without_comments is None else joined.without_comments
+        rows = (swaps != torch.arange(len(swaps), device=swaps.device)).nonzero().squeeze(1)
+        if len(rows):
+            text, *others = read
+            shown = [text.take(swaps[rows]), *(other.take(rows) for other in others)]
+            swapped = self._join(self._without_comments, shown).fused
+            fused = fused.index_copy(0, rows, swapped.to(fused.dtype))
+        logits: Tensor = self.match_head(fused)
+        return logits
+
+    @property
+    def _without_comments(self) -> nn.Module:
+        wrapped = isinstance(self.fusion, WithComments | EarlyComments)
+        fusion = self.fusion.fusion if wrapped else self.fusion
+        return cast("nn.Module", fusion)

@@ -194,3 +194,19 @@ def test_a_corpus_of_nothing_but_held_out_posts_is_refused(
     ]
     with pytest.raises(DataError, match="expected similar posts to at least one labelled post"):
         fit(load_posts([*rows, *asks]), configured(synthetic_corpus), tmp_path)
+
+
+def test_image_text_losses_join_the_teacher_and_its_students(
+    posts: Posts, synthetic_corpus: Path, tmp_path: Path
+) -> None:
+    config = configured(synthetic_corpus, **{"losses.itc": 0.1, "losses.itm": 0.1})
+
+    fitted = fit(posts, config, tmp_path)
+
+    parts = {name for name in fitted.trained.state.history[0] if name.startswith("train_")}
+    assert parts >= {"train_classification", "train_itc", "train_itm"}
+    assert fitted.classifier.model.match_head is not None
+    assert [row["name"] for row in fitted.trained.report["rounds"]][1:] == [
+        "student 1",
+        "student 2",
+    ]

@@ -14,11 +14,17 @@ from postsense.encoders.backbone import load_text_backbone
 from postsense.encoders.features import statistics
 from postsense.errors import DataError
 from postsense.inference import predict_logits
-from postsense.inputs import prepare_posts
+from postsense.inputs import prepare_posts, reads_pairs
 from postsense.losses.total import total_loss
 from postsense.model import PostModel
 from postsense.outputs import PostOutput
-from postsense.training.supervised import TrainingData, loss_terms, new_model, train_supervised
+from postsense.training.supervised import (
+    TrainingData,
+    labelled_phase,
+    loss_terms,
+    new_model,
+    train_supervised,
+)
 
 CLASSES = ("negative", "neutral", "positive")
 
@@ -33,7 +39,9 @@ def training_data(rows: list[dict[str, Any]], config: Config, train: Any = None)
     prepared = prepare_posts(load_posts(rows), config)
     chosen = np.arange(27) if train is None else np.asarray(train)
     return TrainingData(
-        prepared.dataset(chosen, CLASSES), prepared.dataset(np.arange(27, 36), CLASSES), CLASSES
+        prepared.dataset(chosen, CLASSES, with_contents=reads_pairs(config)),
+        prepared.dataset(np.arange(27, 36), CLASSES),
+        CLASSES,
     )
 
 
@@ -137,3 +145,69 @@ def test_balanced_class_weights_come_from_the_training_labels(
     loss = total_loss(loss_terms(data, config), output, data.train[np.arange(6)])
     # 6 / (3 * 4) for four posts, 6 / 3 for two, each times log 3, over 6 posts
     assert float(loss.total) == pytest.approx((4 * 0.5 + 2 * 2.0) / 6 * np.log(3))
+
+
+PAIRS = {"losses.itc": 0.2, "losses.itm": 0.1, "training.device": "cpu"}
+
+
+def test_image_text_losses_take_their_weight_from_the_labels(
+    post_rows: list[dict[str, Any]],
+) -> None:
+    config = load_config("concat", values=PAIRS | {"losses.classification": 2.0})
+    terms = loss_terms(training_data(post_rows, config), config)
+
+    weights = {name: term.weight for name, term in terms.items()}
+    assert weights == pytest.approx({"classification": 2 * (1 - 0.2 - 0.1), "itc": 0.2, "itm": 0.1})
+
+
+@pytest.mark.parametrize("fusion", ["concat", "cross_attention", "co_memory", "hierarchical"])
+def test_every_part_of_the_objective_is_reported_and_falls(
+    fusion: str, post_rows: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    still = {"fusion.dropout": 0.0, "fusion.input_dropout": 0.0, "fusion.hidden": 64}
+    values = PAIRS | still | {"training.epochs": 40, "training.patience": 99}
+    config = load_config(values=values | {"fusion.name": fusion, "training.learning_rate": 3e-3})
+    data = training_data(post_rows, config, train=range(8))
+
+    history = train_supervised(data, config, tmp_path).state.history
+
+    for part in ("classification", "itc"):
+        assert history[-1][f"train_{part}"] < 0.3 * history[0][f"train_{part}"]
+    matching = [row["train_itm"] for row in history]
+    assert np.median(matching[-10:]) < np.median(matching[:10])
+
+
+def test_the_words_that_are_swapped_in_follow_from_the_seed(
+    post_rows: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    config = load_config("concat", values=PAIRS | {"training.epochs": 2})
+    data = training_data(post_rows, config)
+    runs = [train_supervised(data, config, tmp_path / str(run)).state.history for run in range(2)]
+
+    assert runs[0] == runs[1]
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_batches_of_one_or_two_posts_train(
+    size: int, post_rows: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    config = load_config(
+        "concat", values=PAIRS | {"training.epochs": 1, "training.batch_size": size}
+    )
+    data = training_data(post_rows, config, train=range(5))
+
+    [record] = train_supervised(data, config, tmp_path).state.history
+
+    assert np.isfinite(record["train_itm"])
+    assert (record["train_itc"] == 0) is (size == 1)  # a post alone has nothing to be confused with
+
+
+@pytest.mark.parametrize(("column", "name"), [("text", "text"), ("image", "picture")])
+def test_posts_that_all_say_or_show_the_same_cannot_be_matched(
+    column: str, name: str, post_rows: list[dict[str, Any]]
+) -> None:
+    rows = [{**row, column: post_rows[0][column]} for row in post_rows]
+    config = load_config("concat", values=PAIRS)
+
+    with pytest.raises(DataError, match=f"expected posts with different {name}s.*in all 27"):
+        labelled_phase("train", training_data(rows, config), config)

@@ -62,7 +62,8 @@ class WithComments(nn.Module):
             parts.append(attended)
             weights.append(weight)
         fused = joined.fused + self.project(torch.cat(parts, dim=1))
-        return Joined(fused, joined.text, joined.image, torch.stack(weights).mean(dim=0))
+        attention_paid = torch.stack(weights).mean(dim=0)
+        return Joined(fused, joined.text, joined.image, attention_paid, joined.fused)
 
 
 def comment_attentions(

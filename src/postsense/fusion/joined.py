@@ -10,9 +10,11 @@ class Joined:
     """fused: (B, F). text, image: (B, Q), what looks for comments; None if not read.
 
     comment_weights: (B, C) attention paid to each comment, rows sum to 1, or to 0 without comments.
+    without_comments: (B, F) fused before comments came in; None where there are none.
     """
 
     fused: Tensor
     text: Tensor | None
     image: Tensor | None
     comment_weights: Tensor | None = None
+    without_comments: Tensor | None = None

@@ -9,7 +9,7 @@ from postsense.classifier import Classifier
 from postsense.config import Config
 from postsense.data.splitting import Splits, thin_train
 from postsense.errors import ConfigError
-from postsense.inputs import PreparedPosts, prepare_posts
+from postsense.inputs import PreparedPosts, prepare_posts, reads_pairs
 from postsense.progress import Progress, silent
 from postsense.retrieval.borrowing import borrow_for_training
 from postsense.training.self_training import train_self_training
@@ -55,7 +55,7 @@ def fit_classifier(
     if borrowed is not None and borrowed.pairs is not None:
         pairs = borrowed.pairs.among(train, prepared.usable)
     data = TrainingData(
-        train=prepared.dataset(train, splits.classes),
+        train=prepared.dataset(train, splits.classes, with_contents=reads_pairs(config)),
         val=prepared.dataset(val, splits.classes),
         classes=splits.classes,
         pairs=pairs,

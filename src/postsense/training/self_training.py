@@ -30,9 +30,9 @@ from postsense.losses.total import distillation_term
 from postsense.progress import Progress, silent
 from postsense.retrieval.borrowing import Pairs
 from postsense.training.comment_dropout import drop_comments
-from postsense.training.loop import Phase, Stream, run_phase
+from postsense.training.loop import Stream, run_phase
 from postsense.training.pseudo_labels import PseudoLabels, provenance, weigh_pseudo_labels
-from postsense.training.supervised import TrainingData, loss_terms, new_model
+from postsense.training.supervised import TrainingData, labelled_phase, new_model
 from postsense.training.trained import Trained
 
 
@@ -91,15 +91,7 @@ def _train(
 ) -> Trained:
     """One teacher or student, from fresh weights."""
     model = new_model(data, config)
-    phase = Phase(
-        name=name,
-        terms=loss_terms(data, config),
-        train=data.train,
-        val=data.val,
-        settings=config.training,
-        seed=config.seed,
-        beside=streams,
-    )
+    phase = labelled_phase(name, data, config, streams)
     state = run_phase(phase, model, folder / name.replace(" ", "-"), progress)
     report: dict[str, Any] = {"name": name, "epochs": state.epoch, "best_epoch": state.best_epoch}
     report["val_" + config.training.select_by] = state.best_score

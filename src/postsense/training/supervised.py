@@ -1,4 +1,4 @@
-"""Method `supervised`: cross-entropy on labelled posts, one phase."""
+"""Method `supervised`: labelled posts and, where asked for, image-text losses; one phase."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,13 +11,21 @@ from postsense.batches import PostDataset
 from postsense.build import build_model, load_encoders
 from postsense.config import Config
 from postsense.encoders.features import FeatureColumn, statistics
+from postsense.encoders.regions import REGIONS
 from postsense.errors import DataError
+from postsense.inputs import reads_pairs
 from postsense.losses.classification import balanced_class_weights
-from postsense.losses.total import Weighted, classification_term
+from postsense.losses.total import (
+    Weighted,
+    classification_term,
+    contrastive_term,
+    matching_term,
+)
 from postsense.model import Branch, PostModel
 from postsense.progress import Progress, silent
 from postsense.retrieval.borrowing import Pairs
-from postsense.training.loop import Phase, run_phase
+from postsense.training.loop import Phase, Stream, as_it_is, run_phase
+from postsense.training.mismatches import show_mismatches
 from postsense.training.trained import Trained
 
 STATISTICS_POSTS = 20_000  # posts that feature statistics are taken from, at most
@@ -43,15 +51,30 @@ def train_supervised(
 ) -> Trained:
     """Train one classifier from one seed; checkpoints go to folder."""
     model = new_model(data, config)
-    phase = Phase(
-        name="train",
+    return Trained(model, run_phase(labelled_phase("train", data, config), model, folder, progress))
+
+
+def labelled_phase(
+    name: str, data: TrainingData, config: Config, beside: tuple[Stream, ...] = ()
+) -> Phase:
+    """The phase that fits the labels of train, with the losses that the settings name.
+
+    beside: other streams of posts. The image-text losses look at the labelled posts alone.
+    Raises: DataError: image-text losses of posts that all have the same text or picture.
+    """
+    if reads_pairs(config):
+        _refuse_all_alike(data.train)
+    mismatches = config.losses.itm > 0
+    return Phase(
+        name=name,
         terms=loss_terms(data, config),
         train=data.train,
         val=data.val,
         settings=config.training,
         seed=config.seed,
+        beside=beside,
+        view=show_mismatches(config.losses.mismatched) if mismatches else as_it_is,
     )
-    return Trained(model, run_phase(phase, model, folder, progress))
 
 
 def new_model(data: TrainingData, config: Config) -> PostModel:
@@ -64,16 +87,41 @@ def new_model(data: TrainingData, config: Config) -> PostModel:
     encoders = load_encoders(config, _width(text), _width(image))
     model = build_model(config, encoders, len(data.classes))
     _standardize(model.text, text, data.train.rows, "a text")
-    _standardize(model.image, image, data.train.rows, "a picture")
-    return model
+    if not (config.fusion.name == "lxmert" and config.encoders.image.name == REGIONS):
+        _standardize(model.image, image, data.train.rows, "a picture")
+    return model  # LXMERT was trained on regions and boxes as they are
 
 
 def loss_terms(data: TrainingData, config: Config) -> Mapping[str, Weighted]:
-    """The objective by name. Class weights come from the labels of train."""
+    """The objective by name. Class weights come from the labels of train.
+
+    Source: Sanchez Villegas et al. 2024, arXiv 2309.07794.
+        L = (1 - beta_c - beta_m) CE + beta_c ITC + beta_m ITM
+    Deviation: none.
+    """
     weights = None
     if config.losses.class_weights == "balanced" and data.train.labels is not None:
         weights = balanced_class_weights(torch.from_numpy(data.train.labels), len(data.classes))
-    return {"classification": classification_term(config.losses, weights)}
+    losses = config.losses
+    terms = {"classification": classification_term(losses, weights)}
+    if losses.itc > 0:
+        terms["itc"] = contrastive_term(losses.itc)
+    if losses.itm > 0:
+        terms["itm"] = matching_term(losses.itm)
+    return terms
+
+
+def _refuse_all_alike(train: PostDataset) -> None:
+    """train: with contents."""
+    assert train.contents is not None
+    for column, part in enumerate(("text", "picture")):
+        if len(np.unique(train.contents[:, column])) < 2:
+            raise DataError(
+                "train",
+                f"posts with different {part}s, for losses.itc and losses.itm to tell apart",
+                f"the same {part} in all {len(train)}",
+                "Set losses.itc=0 and losses.itm=0.",
+            )
 
 
 def _width(column: object) -> int | None:
