@@ -29,11 +29,13 @@ from postsense.classifier import Classifier, predict_prepared
 from postsense.config import Config
 from postsense.corpus.reading import open_corpus
 from postsense.data.splitting import Splits, split_posts
+from postsense.encoders.regions import REGIONS
 from postsense.errors import RunError
 from postsense.evaluation.evaluate import metrics_of
-from postsense.inputs import BadRow, PreparedPosts, reads_attributes
+from postsense.inputs import BadRow, PreparedPosts, pick_device, reads_attributes
 from postsense.model_folder import load_model, save_model
 from postsense.posts import Posts
+from postsense.processes import is_main, main_first, together, wait_for_all
 from postsense.progress import Progress, silent
 from postsense.tables import write_bad_rows
 from postsense.training.methods import Fitted, fit_classifier, prepare_splits
@@ -64,25 +66,25 @@ def train_run(
 ) -> RunSummary:
     """Train config.seed and the seeds - 1 numbers after it; finished seeds are not trained again.
 
-    A run that was killed goes on where it stopped when called again with the same arguments.
+    A run that was killed goes on where it stopped when called again with the same arguments. Of
+    several processes the main one alone writes to the folder.
 
     Raises: RunError: the folder holds a run with other settings or other posts.
     """
-    splits = split_posts(
-        posts, validation, validation_fraction=config.data.validation_fraction, seed=config.seed
-    )
-    _sweep(folder)
     if config.retrieval.corpus is not None:
         known = {"corpus": config.retrieval.corpus.resolve()}
         retrieval = config.retrieval.model_copy(update=known)
         config = config.model_copy(update={"retrieval": retrieval})
-    _claim(folder, config, splits)
-    prepared = prepare_splits(splits, config, progress)
-    write_bad_rows(prepared.bad, folder / "bad_rows.jsonl")
-    metrics = {}
-    for seed in range(config.seed, config.seed + seeds):
-        seeded = config.model_copy(update={"seed": seed})
-        metrics[seed] = _train_seed(splits, prepared, seeded, folder / f"seed-{seed}", progress)
+    splits = split_posts(
+        posts, validation, validation_fraction=config.data.validation_fraction, seed=config.seed
+    )
+    with together(cpu=pick_device(config).type == "cpu"):
+        prepared = _prepare(folder, config, splits, progress)
+        metrics = {}
+        for seed in range(config.seed, config.seed + seeds):
+            seeded = config.model_copy(update={"seed": seed})
+            metrics[seed] = _train_seed(splits, prepared, seeded, folder / f"seed-{seed}", progress)
+        wait_for_all()  # until all is written
     return RunSummary(folder, splits, config.data.train_fraction, prepared.bad, metrics)
 
 
@@ -116,30 +118,60 @@ def read_json(file: Path) -> Any:
         raise RunError(file, "JSON written by a run", str(error), "Train the run again.") from None
 
 
+def _prepare(folder: Path, config: Config, splits: Splits, progress: Progress) -> PreparedPosts:
+    """Claim the folder and encode the posts; processes beside the main one read what it wrote."""
+    with main_first():
+        if is_main():
+            _sweep(folder)
+        _claim(folder, config, splits)
+        prepared = prepare_splits(splits, config, progress)
+        if is_main():
+            write_bad_rows(prepared.bad, folder / "bad_rows.jsonl")
+    return prepared
+
+
 def _train_seed(
     splits: Splits, prepared: PreparedPosts, config: Config, folder: Path, progress: Progress
 ) -> dict[str, Any]:
     finished = folder / "metrics.json"
-    _sweep(folder)
-    if finished.is_file():
+    if is_main():
+        _sweep(folder)
+    report = dict(read_json(finished)) if finished.is_file() else None
+    wait_for_all()  # the main process writes nothing before all have looked
+    if report is None:
+        fitted = fit_classifier(splits, prepared, config, folder / "checkpoints", progress)
+        measured = _measure(fitted.classifier, splits, prepared)
+        report = {**_training_report(fitted, config), **measured.metrics}
+        if is_main():
+            _write_seed(folder, fitted, measured.predictions, report)
+    if is_main():
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-        return dict(read_json(finished))
-    fitted = fit_classifier(splits, prepared, config, folder / "checkpoints", progress)
-    save_model(fitted.classifier, folder / "model")
-    if fitted.trained.pseudo_labels is not None:
-        with replacing(folder / "pseudo_labels.parquet") as temporary:
-            pq.write_table(fitted.trained.pseudo_labels, temporary)
-    metrics = _measure(fitted.classifier, splits, prepared, folder)
-    report = {**_training_report(fitted, config), **metrics}
-    write_json(finished, report)
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     return report
 
 
-def _measure(
-    classifier: Classifier, splits: Splits, prepared: PreparedPosts, folder: Path
-) -> dict[str, Any]:
-    """Metrics on val and test; writes the predictions they come from."""
+def _write_seed(
+    folder: Path, fitted: Fitted, predictions: pa.Table | None, report: dict[str, Any]
+) -> None:
+    """Write what a seed is, its metrics last: they mark it as finished."""
+    save_model(fitted.classifier, folder / "model")
+    tables = {"pseudo_labels": fitted.trained.pseudo_labels, "predictions": predictions}
+    for name, table in tables.items():
+        if table is not None:
+            with replacing(folder / f"{name}.parquet") as temporary:
+                pq.write_table(table, temporary)
+    write_json(folder / "metrics.json", report)
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """Metrics by split, and the predictions they come from, None without any."""
+
+    metrics: dict[str, Any]
+    predictions: pa.Table | None
+
+
+def _measure(classifier: Classifier, splits: Splits, prepared: PreparedPosts) -> _Measured:
+    """What the classifier says of val and test."""
     metrics: dict[str, Any] = {}
     tables = []
     names = np.array(splits.posts.column("label"), dtype=object)
@@ -154,10 +186,7 @@ def _measure(
         table = table.rename_columns({"label": "predicted"})
         table = table.add_column(0, "split", pa.array([split] * len(rows)))
         tables.append(table.add_column(2, "label", pa.array(names[rows].tolist())))
-    if tables:
-        with replacing(folder / "predictions.parquet") as temporary:
-            pq.write_table(pa.concat_tables(tables), temporary)
-    return metrics
+    return _Measured(metrics, pa.concat_tables(tables) if tables else None)
 
 
 def _sweep(folder: Path) -> None:
@@ -249,7 +278,8 @@ def _fingerprint(splits: Splits, config: Config) -> str:
         digest.update(open_corpus(config.retrieval.corpus).fingerprint)
     if reads_attributes(config):
         digest.update(json.dumps(splits.posts.column("attributes")).encode())
-    for name in ("id", "text", "image", "label"):
+    regions = (REGIONS,) if config.encoders.image.name == REGIONS else ()
+    for name in ("id", "text", "image", "label", *regions):
         for value in splits.posts.column(name):
             digest.update(b"\0" if value is None else b"\1" + value.encode() + b"\0")
     for rows in (splits.train, splits.val, splits.test):

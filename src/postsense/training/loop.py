@@ -23,6 +23,8 @@ from postsense.fusion.concat import Concat
 from postsense.inference import predict_logits
 from postsense.losses.total import Weighted, total_loss
 from postsense.model import PostModel
+from postsense.parallel import add_up_gradients, copy_statistics
+from postsense.processes import is_main, wait_for_all
 from postsense.progress import Progress, silent
 from postsense.training.checkpoint import (
     Checkpoint,
@@ -37,6 +39,12 @@ from postsense.training.checkpoint import (
 from postsense.training.optimizer import build_optimizer, learning_rate_factor
 
 logger = logging.getLogger(__name__)
+View = Callable[[PostBatch, torch.Generator], PostBatch]
+
+
+def as_it_is(batch: PostBatch, generator: torch.Generator) -> PostBatch:
+    """The view that changes nothing."""
+    return batch
 
 
 @dataclass(frozen=True)
@@ -48,7 +56,7 @@ class Stream:
 
     dataset: PostDataset
     terms: Mapping[str, Weighted]
-    view: Callable[[PostBatch, torch.Generator], PostBatch]
+    view: View
 
 
 @dataclass(frozen=True)
@@ -57,7 +65,8 @@ class Phase:
 
     Every step takes a batch of train and, from each stream beside it, as many posts as it takes to
     see the stream once an epoch; the losses are added.
-    val without posts: nothing to select by, so the last epoch is kept.
+    val without posts: nothing to select by, so the last epoch is kept. view: as in Stream, of
+    the batches of train.
     """
 
     name: str
@@ -67,6 +76,7 @@ class Phase:
     settings: TrainingSettings
     seed: int
     beside: tuple[Stream, ...] = ()
+    view: View = as_it_is
 
 
 def run_phase(
@@ -85,19 +95,23 @@ def _run_phase(phase: Phase, model: PostModel, folder: Path, progress: Progress)
     settings = phase.settings
     accelerator = make_accelerator(settings)
     optimizer = build_optimizer(model, settings)
-    trained, optimizer = accelerator.prepare(model, optimizer)
+    trained = accelerator.prepare_model(model, evaluation_mode=True)  # gradients are summed here
+    optimizer = accelerator.prepare_optimizer(optimizer)
     checkpoint = load_checkpoint(folder)
     state, best = PhaseState(), _weights(model)
     if checkpoint is not None:
         state, best = checkpoint.state, checkpoint.best
         model.load_state_dict(checkpoint.weights)
         restore_optimizer(optimizer.optimizer, checkpoint.optimizer)
+    wait_for_all()  # nobody writes a checkpoint before everybody has read this one
     while state.epoch < settings.epochs and not _out_of_patience(state, phase):
         losses = _train_epoch(phase, trained, optimizer, accelerator, state.epoch)
+        copy_statistics(model)
         state, improved = _validate(phase, model, accelerator.device, state, losses)
         best = _weights(model) if improved else best
-        moments = optimizer_tensors(optimizer.optimizer)
-        save_checkpoint(folder, Checkpoint(state, _weights(model), moments, best))
+        if is_main():
+            moments = optimizer_tensors(optimizer.optimizer)
+            save_checkpoint(folder, Checkpoint(state, _weights(model), moments, best))
         logger.info("%s epoch %d: %s", phase.name, state.epoch, state.history[-1])
         progress(phase.name, state.epoch, settings.epochs)
     model.load_state_dict(best)
@@ -136,7 +150,13 @@ def _train_epoch(
 ) -> dict[str, float]:
     """One pass over train. Returns each loss term and the total, as means over posts of train."""
     settings = phase.settings
-    batches = epoch_batches(len(phase.train), settings.batch_size, seed=phase.seed, epoch=epoch)
+    batches = epoch_batches(
+        len(phase.train),
+        settings.batch_size,
+        seed=phase.seed,
+        epoch=epoch,
+        lengths=phase.train.lengths,
+    )
     steps, sums = len(batches), dict[str, float]()
     torch.manual_seed(int(np.random.SeedSequence([phase.seed, epoch]).generate_state(1)[0]))
     model.train()
@@ -155,6 +175,7 @@ def _train_epoch(
         _refuse_not_finite(phase, total, epoch)
         optimizer.zero_grad()
         accelerator.backward(total)
+        add_up_gradients(model)
         accelerator.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
         optimizer.step()
         values = {name: value for loss in losses for name, value in loss.parts.items()}
@@ -170,16 +191,23 @@ def _step_batches(
     workers, steps = phase.settings.workers, len(batches)
     loaders = [phase.train.loader(batches, workers)]
     for stream in phase.beside:
-        spread = spread_batches(len(stream.dataset), steps, seed=phase.seed, epoch=epoch)
-        loaders.append(stream.dataset.loader(spread, workers))
+        more = stream.dataset
+        spread = spread_batches(
+            len(more), steps, seed=phase.seed, epoch=epoch, lengths=more.lengths
+        )
+        loaders.append(more.loader(spread, workers))
     for step, (first, *others) in enumerate(zip_longest(*loaders)):
-        parts = [(phase.terms, first)]
+        place = [phase.seed, epoch, step]
+        parts = [(phase.terms, phase.view(first, _generator([*place, len(phase.beside)])))]
         for stream, batch in zip(phase.beside, others, strict=True):
-            state = np.random.SeedSequence([phase.seed, epoch, step]).generate_state(1)
-            generator = torch.Generator().manual_seed(int(state[0]))
             if batch is not None:  # a stream of fewer posts than steps ends early
-                parts.append((stream.terms, stream.view(batch, generator)))
+                parts.append((stream.terms, stream.view(batch, _generator(place))))
         yield parts
+
+
+def _generator(place: list[int]) -> torch.Generator:
+    """The random numbers of one step, the same whenever it is taken."""
+    return torch.Generator().manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
 
 
 def _validate(
