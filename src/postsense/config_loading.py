@@ -1,6 +1,7 @@
 """Presets, TOML files and overrides → settings.
 
-Precedence: default < preset < file < `--set key=value`.
+Precedence: default < preset < file < `--set key=value`. A preset or a file may begin with
+`extends = "PRESET"`: that preset's settings come before its own.
 """
 
 import tomllib
@@ -29,7 +30,7 @@ def load_config(
     if preset is not None:
         _merge(settings, _read_preset(preset))
     if file is not None:
-        _merge(settings, _read_toml(file))
+        _merge(settings, _extended(_read_toml(file)))
     for override in overrides:
         _merge(settings, _parse_override(override))
     for key, value in (values or {}).items():
@@ -76,7 +77,17 @@ def _read_preset(name: str) -> dict[str, Any]:
     if name not in names:
         raise ConfigError("--preset", "a preset's name", f"'{name}'", nearest(name, names))
     text = resources.files("postsense.presets").joinpath(f"{name}.toml").read_text("utf-8")
-    return tomllib.loads(text)
+    return _extended(tomllib.loads(text))
+
+
+def _extended(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings on top of those of the preset that they extend, if they name one."""
+    name = settings.pop("extends", None)
+    if name is None:
+        return settings
+    merged = _read_preset(str(name))
+    _merge(merged, settings)
+    return merged
 
 
 def _read_toml(file: Path) -> dict[str, Any]:
