@@ -14,6 +14,7 @@ FLOW = [
     "errors",
     "atomic",
     "progress",
+    "processes",
     "config",
     "config_loading",
     "posts",
@@ -41,6 +42,7 @@ FLOW = [
     "estimator",
     "terminal",
     "corpus_cli",
+    "demo",
     "cli",
     "__main__",
 ]

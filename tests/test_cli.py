@@ -98,6 +98,27 @@ def test_evaluate_prints_one_json_object(
     assert (report["split"], report["posts"], outcome.err) == ("val", 9, "")
 
 
+def test_evaluate_breaks_metrics_down_by_a_column(
+    postsense: Any, trained_run: Path, post_rows: Rows, write: Any
+) -> None:
+    table = write([{**row, "source": {"year": 2020 + n % 2}} for n, row in enumerate(post_rows)])
+    outcome = postsense("evaluate", trained_run, table, "--by", "source.year")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "by source.year" in outcome.out
+    report = json.loads(postsense("evaluate", trained_run, table, "--by=source.year", "--json").out)
+    assert [group["value"] for group in report["by"]["groups"]] == ["2020", "2021"]
+    assert all(f"{group['accuracy']:.4f} ±" in outcome.out for group in report["by"]["groups"])
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "compare"])
+def test_a_breakdown_by_an_unknown_column_is_one_line(
+    postsense: Any, trained_run: Path, posts_file: Path, verb: str
+) -> None:
+    table = [posts_file] if verb == "evaluate" else ["--table", posts_file]
+    outcome = postsense(verb, trained_run, *table, "--by", "lable")
+    assert_refused(outcome, "expected a column 'lable'", "Did you mean 'label'?")
+
+
 def test_evaluate_of_one_model_has_no_deviation(
     postsense: Any, trained_run: Path, posts_file: Path
 ) -> None:
@@ -202,6 +223,23 @@ def test_compare_prints_scores_and_differences(postsense: Any, trained_run: Path
     assert {item["p_value"] for item in comparison["differences"]} == {1.0}
 
 
+def test_compare_breaks_differences_down_by_a_column(
+    postsense: Any, trained_run: Path, posts_file: Path
+) -> None:
+    options = ("--by", "label", "--table", posts_file)
+    outcome = postsense("compare", trained_run, trained_run, *options)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "test, 9 posts, by label" in outcome.out
+    by = json.loads(postsense("compare", trained_run, trained_run, *options, "--json").out)["by"]
+    assert [group["value"] for group in by["groups"]] == ["negative", "neutral", "positive"]
+    assert {item["p_value"] for group in by["groups"] for item in group["differences"]} == {1.0}
+
+
+def test_a_comparison_by_a_column_needs_the_table(postsense: Any, trained_run: Path) -> None:
+    outcome = postsense("compare", trained_run, "--by", "label")
+    assert_refused(outcome, "expected a column and a table, found only a column", "--table")
+
+
 def test_check_reports_what_is_wrong(postsense: Any, post_rows: Rows, write: Any) -> None:
     table = write([*post_rows, {**post_rows[0], "id": "twin", "image": "lost.png"}])
     report = json.loads(postsense("check", table, "--json").out)
@@ -218,6 +256,8 @@ def test_demo_trains_evaluates_and_predicts(postsense: Any, tmp_path: Path) -> N
     assert (outcome.code, outcome.err) == (0, "")
     assert len(read_rows(tmp_path / "demo" / "predictions.jsonl")) == 40
     assert all(f"[{name}]" in outcome.out for name in ("text-only", "image-only", "concat"))
+    assert all(f"[{name}]" in outcome.out for name in ("few-labels", "few-labels-cast"))
+    assert "by truth.scene_visible" in outcome.out
 
 
 def without_label(rows: Rows) -> Rows:

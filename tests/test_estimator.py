@@ -162,6 +162,25 @@ def test_posts_that_cannot_be_measured_are_refused(fitted: PostClassifier, rows:
         fitted.evaluate(rows)
 
 
+@pytest.mark.parametrize("kind", ["path", "pandas"])
+def test_metrics_are_broken_down_by_a_column_of_any_table(
+    fitted: PostClassifier, post_rows: Rows, tmp_path: Path, kind: str
+) -> None:
+    rows = [{**row, "labels": {"text": row["label"]}} for row in post_rows]
+    report = fitted.evaluate(TABLES[kind](rows, tmp_path), by="labels.text")
+    assert report["by"]["column"] == "labels.text"
+    for group in report["by"]["groups"]:
+        alone = [row for row in rows if row["label"] == group["value"]]
+        assert {**fitted.evaluate(alone), "value": group["value"]} == {**group, "split": "all"}
+
+
+def test_a_breakdown_by_an_unknown_column_is_refused(
+    fitted: PostClassifier, post_rows: Rows
+) -> None:
+    with pytest.raises(DataError, match="a column 'lable', found .* Did you mean 'label'"):
+        fitted.evaluate(post_rows, by="label==lable")
+
+
 def test_a_split_that_is_empty_cannot_be_measured(fitted: PostClassifier, post_rows: Rows) -> None:
     with pytest.raises(DataError, match="expected labelled posts in split 'dev'"):
         fitted.evaluate(post_rows, split="dev")

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from postsense.errors import RunError
-from postsense.evaluation.compare import compare_runs
+from postsense.errors import ConfigError, DataError, RunError
+from postsense.evaluation.compare import compare_runs, seed_scores
 from postsense.results import compare_run_folders, read_predictions
 from postsense.runs import read_json
 
@@ -110,3 +110,72 @@ def test_damaged_predictions_are_refused(copy: Path) -> None:
 def test_a_model_folder_has_nothing_to_compare(trained_run: Path) -> None:
     with pytest.raises(RunError, match="expected a run folder"):
         compare_run_folders([trained_run / "seed-0" / "model"])
+
+
+def by_parity(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{**row, "parity": int(row["id"][1:]) % 2} for row in rows]
+
+
+def test_a_groups_comparison_is_that_of_its_posts_alone(
+    trained_run: Path, copy: Path, post_rows: list[dict[str, Any]]
+) -> None:
+    rewrite(copy, lambda table: always(table, "neutral"))
+    folders, table = [trained_run, copy], by_parity(post_rows)[::-1]
+    comparison = compare_run_folders(folders, "test", "parity", table)
+    whole = [read_predictions(folder, "test") for folder in folders]
+    for group, odd in zip(comparison["by"]["groups"], (0, 1), strict=True):
+        rows = np.array([place for place, i in enumerate(whole[0].ids) if int(i[1:]) % 2 == odd])
+        runs = [run.take(rows) for run in whole]
+        assert (group["value"], group["posts"]) == (str(odd), len(rows))
+        assert group["differences"] == [vars(item) for item in compare_runs(*runs)]
+        means = [run["macro_f1"]["mean"] for run in group["runs"]]
+        assert means == [seed_scores(run)["macro_f1"].mean() for run in runs]
+
+
+def test_groups_leave_the_comparison_of_the_whole_as_it_is(
+    trained_run: Path, copy: Path, post_rows: list[dict[str, Any]]
+) -> None:
+    comparison = compare_run_folders([trained_run, copy], "val", "parity", by_parity(post_rows))
+    by = comparison.pop("by")
+    assert comparison == compare_run_folders([trained_run, copy], "val")
+    assert (by["column"], sum(group["posts"] for group in by["groups"])) == ("parity", 9)
+    assert json.loads(json.dumps(by, allow_nan=False)) == by
+
+
+def test_a_table_of_ids_and_groups_is_enough(
+    trained_run: Path, post_rows: list[dict[str, Any]]
+) -> None:
+    bare = [{"id": row["id"], "topic": "x"} for row in post_rows]
+    comparison = compare_run_folders([trained_run], by="topic", table=bare)
+    assert comparison["by"]["groups"][0]["runs"] == comparison["runs"]
+
+
+@pytest.mark.parametrize(("by", "table"), [("label", None), (None, [{"text": "a"}])])
+def test_a_column_needs_a_table_and_a_table_a_column(
+    trained_run: Path, by: str | None, table: Any
+) -> None:
+    with pytest.raises(ConfigError, match="expected a column and a table.*both --by and --table"):
+        compare_run_folders([trained_run], by=by, table=table)
+
+
+def test_posts_that_are_not_in_the_table_are_counted(
+    trained_run: Path, post_rows: list[dict[str, Any]]
+) -> None:
+    rows = [row for row in post_rows if row["split"] != "test"]
+    with pytest.raises(RunError, match="all 9 posts of .*, found 9 that are not in it, such as"):
+        compare_run_folders([trained_run], by="label", table=rows)
+
+
+def test_a_table_with_other_labels_is_refused(
+    trained_run: Path, post_rows: list[dict[str, Any]]
+) -> None:
+    rows = [{**row, "label": "neutral"} for row in post_rows]
+    with pytest.raises(RunError, match="expected the labels of .*, found 6 other labels"):
+        compare_run_folders([trained_run], by="split", table=rows)
+
+
+def test_a_column_that_the_table_lacks_is_refused(
+    trained_run: Path, post_rows: list[dict[str, Any]]
+) -> None:
+    with pytest.raises(DataError, match="a column 'paritty', .* Did you mean 'parity'"):
+        compare_run_folders([trained_run], by="paritty", table=by_parity(post_rows))

@@ -54,6 +54,34 @@ def test_an_evaluation_of_seeds_shows_their_spread(capsys: pytest.CaptureFixture
     assert "2 posts could not be read and are not counted" in shown
 
 
+def test_an_evaluation_by_groups_shows_each_group(capsys: pytest.CaptureFixture[str]) -> None:
+    spread = {"accuracy": 0.01, "macro_f1": 0.0234, "weighted_f1": 0.0}
+    groups = [
+        {**REPORT, "value": "[/a]", "sd": spread},
+        {"value": "(missing)", "posts": 0, "bad_rows": 3},
+    ]
+    print_evaluation({**REPORT, "by": {"column": "topic", "groups": groups}}, "run")
+    lines = capsys.readouterr().out.splitlines()
+    rows = [cells(line) for line in lines]
+    assert "by topic" in [line.strip() for line in lines]
+    assert ["group", "posts", "accuracy", "macro F1", "weighted F1", "not read"] in rows
+    metrics = ("0.7500 ± 0.0100", "0.7333 ± 0.0234", "0.7667 ± 0.0000")
+    assert ["[/a]", "4", *metrics, "0"] in rows
+    assert ["(missing)", "0", "-", "-", "-", "3"] in rows
+
+
+@pytest.mark.parametrize("posts", [0, 1])
+def test_a_group_that_lacks_a_class_comes_with_what_its_macro_f1_is(
+    posts: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    per_class = {**REPORT["per_class"], "no": {**REPORT["per_class"]["no"], "posts": posts}}
+    groups = [{**REPORT, "value": "a", "per_class": per_class}]
+    print_evaluation({**REPORT, "by": {"column": "topic", "groups": groups}}, "run")
+    shown = capsys.readouterr().out
+    assert ("macro F1 is over the classes among" in shown) == (posts == 0)
+    assert "not read" not in shown
+
+
 def scores(mean: float, spread: float | None) -> dict[str, dict[str, float | None]]:
     return {name: {"mean": mean, "sd": spread} for name in ("accuracy", "macro_f1", "weighted_f1")}
 
@@ -78,6 +106,23 @@ def test_a_comparison_shows_scores_and_differences(capsys: pytest.CaptureFixture
     assert ["runs/b", "accuracy", "+0.2500", "[-0.1000, +0.5000]", "0.0123"] in rows
     assert any("val, 9 posts" in line for line in lines)
     assert any("against runs/[a]" in line for line in lines)
+
+
+def test_a_comparison_by_groups_names_each_group_once(capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [{"name": name, "seeds": [0], **scores(0.5, None)} for name in ("a", "b")]
+    difference = {"name": "b", "difference": 0.25, "low": -0.1, "high": 0.5, "p_value": None}
+    differences = [{**difference, "metric": metric} for metric in ("accuracy", "macro_f1")]
+    part = {"posts": 9, "runs": runs, "differences": differences}
+    groups = [{"value": value, **part} for value in ("x", "y")]
+    print_comparison({"split": "test", **part, "by": {"column": "topic", "groups": groups}})
+    lines = capsys.readouterr().out.splitlines()
+    rows = [cells(line) for line in lines]
+    assert {"test, 9 posts, by topic", "against a, by topic"} <= {line.strip() for line in lines}
+    interval = ["+0.2500", "[-0.1000, +0.5000]", "-"]
+    for value in ("x", "y"):
+        assert rows.count([value, "9", "a", "1", *["0.5000"] * 3]) == 1
+        assert rows.count([value, "b", "accuracy", *interval]) == 1
+    assert rows.count(["b", "macro F1", *interval]) == 3  # of all posts, of x, of y
 
 
 def test_a_comparison_of_one_run_has_no_differences(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,13 +3,16 @@
 import json
 import logging
 import sys
+import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from postsense.corpus_cli import corpus_app
-from postsense.errors import PostsenseError
+from postsense.errors import ConfigError, PostsenseError
+from postsense.processes import is_main, part_ways, process_count
 
 if TYPE_CHECKING:
     from postsense.classifier import Predictions
@@ -25,6 +28,7 @@ app = typer.Typer(
 )
 app.add_typer(corpus_app, name="corpus")
 
+LEAD_S = 10.0  # of several processes, the one that can tell what is wrong speaks this much earlier
 TableArgument = Annotated[
     Path, typer.Argument(help="Posts: .parquet, .jsonl, .csv or an imagefolder.")
 ]
@@ -36,6 +40,12 @@ SetOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 CorpusOption = Annotated[
     Path | None, typer.Option(help="Corpus that lends readers' comments and similar posts.")
+]
+ByOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Column of the table to break the metrics down by, or two: labels.text==labels.image."
+    ),
 ]
 LabelOption = Annotated[
     str | None, typer.Option("--label", help="Label column, such as label or labels.text.")
@@ -82,12 +92,14 @@ def evaluate(
         str | None, typer.Option(help="Split to measure on; default: test if there is one.")
     ] = None,
     label: LabelOption = None,
+    by: ByOption = None,
     corpus: CorpusOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure a trained run on the labelled posts of TABLE."""
     from postsense.config import UNREAD_IN_PREDICT
     from postsense.evaluation.evaluate import evaluate_classifiers
+    from postsense.evaluation.groups import columns_of
     from postsense.runs import load_run
     from postsense.terminal import print_evaluation
 
@@ -96,9 +108,9 @@ def evaluate(
     if label is not None:
         columns = columns.model_copy(update={"label": label})
     optional = set(UNREAD_IN_PREDICT) - {"label"} - ({"split"} if split else set())
-    posts = _load(table, columns, require=("label",), optional=optional)
+    posts = _load(table, columns, require=("label",), optional=optional, extra=columns_of(by))
     with _progress() as progress:
-        report = evaluate_classifiers(classifiers, posts, split, progress)
+        report = evaluate_classifiers(classifiers, posts, split, progress, by)
     if as_json:
         typer.echo(json.dumps(report, ensure_ascii=False))
     else:
@@ -138,13 +150,15 @@ def predict(
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Run folders; the first is the baseline.")],
     split: Annotated[str, typer.Option(help="Which predictions to compare: test or val.")] = "test",
+    by: ByOption = None,
+    table: Annotated[Path | None, typer.Option(help="The runs' posts, for --by.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Mean ± sd over seeds of each run, and how each differs from the first on the same posts."""
     from postsense.results import compare_run_folders
     from postsense.terminal import print_comparison
 
-    comparison = compare_run_folders(runs, split)
+    comparison = compare_run_folders(runs, split, by, table)
     if as_json:
         typer.echo(json.dumps(comparison, ensure_ascii=False))
     else:
@@ -218,61 +232,33 @@ def demo(
     posts: Annotated[int, typer.Option(min=30, help="Posts to draw.")] = 600,
 ) -> None:
     """Draw posts with a known right answer, train, evaluate, predict, borrow comments."""
-    from postsense.config_loading import load_config
-    from postsense.data.synthetic import write_synthetic_posts
-    from postsense.terminal import print_samples
+    from postsense.demo import show_demo
 
-    table = out / "posts" / "posts.jsonl"
-    if not table.is_file():
-        write_synthetic_posts(table.parent, posts=posts)
-    for preset in ("text-only", "image-only", "concat"):
-        typer.echo(f"\n[{preset}]")
-        config = load_config(preset, values={"training.batch_size": 32})  # 360 train posts
-        _train(table, out / "runs" / preset, config, None, 1)
-    run, predictions = out / "runs" / "concat", out / "predictions.jsonl"
-    typer.echo("")
-    compare([out / "runs" / name for name in ("text-only", "image-only", "concat")])
-    evaluate(run, table)
-    predict(run, table, predictions)
-    print_samples(_load(table), predictions)
-    _demo_corpus(out, table, posts)
-    for name, place in {"posts": table, "run": run, "predictions": predictions}.items():
-        typer.echo(f"{name:12s} {place}")
-
-
-def _demo_corpus(out: Path, table: Path, posts: int) -> None:
-    """A fifth of the labels, without and with what readers wrote under older posts."""
-    from postsense.config_loading import load_config
-    from postsense.corpus_cli import build
-    from postsense.data.synthetic import write_synthetic_posts
-    from postsense.terminal import print_samples
-
-    old_posts, corpus = out / "old_posts" / "posts.jsonl", out / "corpus"
-    typer.echo("\n[corpus of older posts with comments]")
-    if not old_posts.is_file():
-        write_synthetic_posts(old_posts.parent, posts=2 * posts, seed=1)
-    build([old_posts], corpus)
-    few = {"data.train_fraction": 0.2, "training.batch_size": 32}
-    runs = [out / "runs" / "few-labels", out / "runs" / "few-labels-cast"]
-    for run, method in zip(runs, ("supervised", "self_training"), strict=True):
-        typer.echo(f"\n[{run.name}]")
-        lender = corpus if method == "self_training" else None
-        values = {**few, "method": method, "retrieval.corpus": lender}
-        _train(table, run, load_config("concat", values=values), None, 1)
-    compare(runs)
-    predict(runs[1], table, out / "predictions-cast.jsonl")
-    print_samples(_load(table), out / "predictions-cast.jsonl")
+    show_demo(out, posts, _run_command)
 
 
 def main() -> None:
     """Run the command line; what a user can mend is one line and exit code 2."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    level = logging.WARNING if is_main() else logging.ERROR
+    logging.basicConfig(level=level, format="%(levelname)s: %(message)s")
     try:
+        _refuse_several_processes(sys.argv[1:2])
         app()
-    except (PostsenseError, OSError) as error:  # OSError: a full disk, a place not to be written
+    except Exception as error:  # OSError: a full disk, a place not to be written
+        mendable = isinstance(error, PostsenseError | OSError)
+        if process_count() > 1 and not (mendable and is_main()):
+            time.sleep(LEAD_S)
+        if not mendable:
+            raise
         line = " ".join(str(error).splitlines())  # names of files and classes may hold line breaks
         typer.echo(f"error: {line}", err=True)
         sys.exit(2)
+
+
+def _refuse_several_processes(verb: list[str]) -> None:
+    if process_count() > 1 and verb != ["train"]:
+        where, found = f"{process_count()} processes", " ".join(verb) or "no verb"
+        raise ConfigError(where, "the verb 'train'", f"'{found}'", "Run it without a launcher.")
 
 
 def _train(table: Path, out: Path, config: "Config", validation: Path | None, seeds: int) -> None:
@@ -286,7 +272,14 @@ def _train(table: Path, out: Path, config: "Config", validation: Path | None, se
         held_out = _load(validation, columns, require=("label",), optional=("split",))
     with _progress() as progress:
         summary = train_run(posts, config, out, seeds=seeds, validation=held_out, progress=progress)
-    print_run(summary)
+    if is_main():
+        print_run(summary)
+    part_ways()
+
+
+def _run_command(*words: object) -> None:
+    """Run one command line; its errors are the caller's."""
+    app([str(word) for word in words], standalone_mode=False)
 
 
 def _load(table: Path, columns: Any = None, **options: Any) -> "Posts":
@@ -311,6 +304,7 @@ def _write_bad_rows(predictions: "Predictions", out: Path) -> None:
 
 
 def _progress() -> Any:
+    from postsense.progress import silent
     from postsense.terminal import progress_bar
 
-    return progress_bar()
+    return progress_bar() if is_main() else nullcontext(silent)

@@ -13,7 +13,10 @@ from postsense.data.loading import load_posts
 from postsense.data.splitting import split_posts
 from postsense.errors import ConfigError, ModelError
 from postsense.evaluation.evaluate import evaluate_classifiers
+from postsense.evaluation.groups import columns_of
+from postsense.inputs import pick_device
 from postsense.model_folder import load_model, save_model
+from postsense.processes import is_main, main_first, together
 from postsense.progress import Progress, silent
 from postsense.training.methods import fit_classifier, prepare_splits
 
@@ -74,7 +77,7 @@ class PostClassifier:
         """Train on the labelled posts of split train (or without a split); returns self.
 
         validation: posts to select the best epoch by; without it, the val rows of posts, or a
-        tenth of train.
+        tenth of train. In a script that `accelerate launch` runs, all processes fit together.
         """
         config = self._asked()
         columns = config.data.columns
@@ -85,9 +88,14 @@ class PostClassifier:
         splits = split_posts(
             table, held_out, validation_fraction=config.data.validation_fraction, seed=config.seed
         )
-        prepared = prepare_splits(splits, config, self.progress)
-        with tempfile.TemporaryDirectory(prefix="postsense-") as folder:
-            fitted = fit_classifier(splits, prepared, config, Path(folder), self.progress)
+        progress = self.progress if is_main() else silent
+        with (
+            tempfile.TemporaryDirectory(prefix="postsense-") as folder,
+            together(cpu=pick_device(config).type == "cpu"),
+        ):
+            with main_first():
+                prepared = prepare_splits(splits, config, progress)
+            fitted = fit_classifier(splits, prepared, config, Path(folder), progress)
         self.classifier = fitted.classifier
         return self
 
@@ -105,16 +113,20 @@ class PostClassifier:
         table = load_posts(posts, fitted.config.data.columns, optional=UNREAD_IN_PREDICT)
         return fitted.predict(table, self.progress)
 
-    def evaluate(self, posts: Any, split: str | None = None) -> dict[str, Any]:
+    def evaluate(
+        self, posts: Any, split: str | None = None, by: str | None = None
+    ) -> dict[str, Any]:
         """Metrics on the labelled posts, of one split if named. Returns: see evaluate_classifiers.
 
-        Raises: DataError: no labelled post, or a label that was not trained.
+        by: a column of the table, such as "labels.text", or two as "labels.text==labels.image":
+            the metrics for each of its values too.
+        Raises: DataError: no labelled post, a label that was not trained, or no such column.
         """
         fitted = self._fitted()
         optional = set(UNREAD_IN_PREDICT) - {"label"} - ({"split"} if split else set())
         columns = fitted.config.data.columns
-        table = load_posts(posts, columns, require=("label",), optional=optional)
-        return evaluate_classifiers([fitted], table, split or "all", self.progress)
+        table = load_posts(posts, columns, ("label",), optional, extra=columns_of(by))
+        return evaluate_classifiers([fitted], table, split or "all", self.progress, by)
 
     def save(self, folder: str | Path) -> None:
         """Write the trained classifier to a folder."""

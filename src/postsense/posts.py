@@ -1,6 +1,6 @@
 """Posts: one table in memory, one row of it at a time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
 
@@ -40,12 +40,16 @@ class Post:
 class Posts(Sequence[Post]):
     """An immutable sequence of posts over one Arrow table (about the bytes of its texts in memory).
 
-    `name` says where the posts came from, for messages.
+    `name` says where the posts came from, for messages. `extra` holds other columns of the user's
+    table, as it gives them, a value for each post; they stay with the posts they belong to.
     """
 
-    def __init__(self, table: pa.Table, name: str) -> None:
+    def __init__(
+        self, table: pa.Table, name: str, extra: Mapping[str, Sequence[Any]] | None = None
+    ) -> None:
         self.table = table
         self.name = name
+        self.extra = dict(extra or {})
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -71,7 +75,9 @@ class Posts(Sequence[Post]):
 
     def take(self, rows: "np.ndarray | Sequence[int]") -> "Posts":
         """The posts at these rows, in this order."""
-        return Posts(self.table.take(pa.array(np.asarray(rows, dtype=np.int64))), self.name)
+        rows = np.asarray(rows, dtype=np.int64)
+        extra = {name: [values[row] for row in rows] for name, values in self.extra.items()}
+        return Posts(self.table.take(pa.array(rows)), self.name, extra)
 
     def split(self, name: str) -> "Posts":
         """The posts of one split: "train", "val", "test" or a name of the user's."""
@@ -97,5 +103,12 @@ def posts_of_texts(texts: Sequence[str | None], name: str) -> Posts:
 
 
 def joined_posts(first: Posts, second: Posts) -> Posts:
-    """The posts of both tables, the first's first."""
-    return Posts(pa.concat_tables([first.table, second.table]), first.name)
+    """The posts of both tables, the first's first; an extra column that one lacks is None there."""
+    extra = {
+        name: [
+            *first.extra.get(name, [None] * len(first)),
+            *second.extra.get(name, [None] * len(second)),
+        ]
+        for name in {**first.extra, **second.extra}
+    }
+    return Posts(pa.concat_tables([first.table, second.table]), first.name, extra)

@@ -92,8 +92,7 @@ def print_evaluation(report: Mapping[str, Any], title: str) -> None:
     console = _console()
     console.print(f"{title}, split {report['split']}, {report['posts']} posts")
     for name in HEADLINE:
-        spread = f" ± {report['sd'][name]:.4f}" if "sd" in report else ""
-        console.print(f"{TITLES[name]:12s} {report[name]:.4f}{spread}")
+        console.print(f"{TITLES[name]:12s} {_score_of(report, name)}")
     classes = report["classes"]
     table = Table("class", "precision", "recall", "F1", "posts", *[f"→ {name}" for name in classes])
     for name, row in zip(classes, report["confusion"], strict=True):
@@ -103,33 +102,68 @@ def print_evaluation(report: Mapping[str, Any], title: str) -> None:
     console.print(table)
     if report["bad_rows"]:
         console.print(f"{report['bad_rows']} posts could not be read and are not counted")
+    if "by" in report:
+        _print_groups(report["by"])
+
+
+def _print_groups(by: Mapping[str, Any]) -> None:
+    """The headline metrics of each group of posts."""
+    bad = ["not read"] if any(group["bad_rows"] for group in by["groups"]) else []
+    table = Table("group", "posts", *TITLES.values(), *bad, title=f"by {by['column']}")
+    for group in by["groups"]:
+        scores = [_score_of(group, name) for name in TITLES]
+        unread = [str(group["bad_rows"])] if bad else []
+        table.add_row(group["value"], str(group["posts"]), *scores, *unread)
+    console = _console()
+    console.print(table)
+    measured = [group["per_class"].values() for group in by["groups"] if group["posts"]]
+    if any(one["posts"] == 0 for classes in measured for one in classes):
+        console.print("macro F1 is over the classes among a group's labels and predictions")
 
 
 def print_comparison(comparison: Mapping[str, Any]) -> None:
-    """Scores of the runs and their differences from the first."""
-    console = _console()
-    table = Table(
-        "run",
-        "seeds",
-        *TITLES.values(),
-        title=f"{comparison['split']}, {comparison['posts']} posts",
-    )
-    for run in comparison["runs"]:
-        scores = [_mean_and_spread(run[name]) for name in TITLES]
-        table.add_row(run["name"], str(len(run["seeds"])), *scores)
-    console.print(table)
-    if not comparison["differences"]:
+    """Scores of the runs and their differences from the first, then those of each group."""
+    whole = f"{comparison['split']}, {comparison['posts']} posts"
+    against = f"against {comparison['runs'][0]['name']}"
+    _print_scores([comparison], whole)
+    _print_differences([comparison], against)
+    if "by" in comparison:
+        by = comparison["by"]
+        _print_scores(by["groups"], f"{whole}, by {by['column']}")
+        _print_differences(by["groups"], f"{against}, by {by['column']}")
+
+
+def _print_scores(parts: Sequence[Mapping[str, Any]], title: str) -> None:
+    """Each run's scores on all posts, or on those of each group."""
+    groups = ["group", "posts"] if "value" in parts[0] else []
+    table = Table(*groups, "run", "seeds", *TITLES.values(), title=title)
+    for part in parts:
+        named = [part["value"], str(part["posts"])] if groups else []
+        for run in part["runs"]:
+            scores = [_mean_and_spread(run[name]) for name in TITLES]
+            table.add_row(*named, run["name"], str(len(run["seeds"])), *scores)
+            named = [""] * len(named)
+        table.add_section()
+    _console().print(table)
+
+
+def _print_differences(parts: Sequence[Mapping[str, Any]], title: str) -> None:
+    """Each run's differences from the first, if there are others."""
+    if not parts[0]["differences"]:
         return
-    baseline = comparison["runs"][0]["name"]
-    table = Table(
-        "run", "metric", "difference", "95 % interval", "p (paired t)", title=f"against {baseline}"
-    )
-    for item in comparison["differences"]:
-        p_value = "-" if item["p_value"] is None else f"{item['p_value']:.3g}"
-        interval = f"[{item['low']:+.4f}, {item['high']:+.4f}]"
-        difference = f"{item['difference']:+.4f}"
-        table.add_row(item["name"], TITLES[item["metric"]], difference, interval, p_value)
-    console.print(table)
+    groups = ["group"] if "value" in parts[0] else []
+    columns = ("run", "metric", "difference", "95 % interval", "p (paired t)")
+    table = Table(*groups, *columns, title=title)
+    for part in parts:
+        named = [part["value"]] if groups else []
+        for item in part["differences"]:
+            p_value = "-" if item["p_value"] is None else f"{item['p_value']:.3g}"
+            interval = f"[{item['low']:+.4f}, {item['high']:+.4f}]"
+            scores = (TITLES[item["metric"]], f"{item['difference']:+.4f}", interval, p_value)
+            table.add_row(*named, item["name"], *scores)
+            named = [""] * len(named)
+        table.add_section()
+    _console().print(table)
 
 
 def print_check(report: "TableReport", title: str) -> None:
@@ -207,8 +241,12 @@ def print_samples(posts: Posts, predictions: Path, count: int = 5) -> None:
     _console().print(table)
 
 
-def _posts_of(comparison: Mapping[str, Any]) -> str:
-    return f"{comparison['posts']} {comparison['split']} posts"
+def _score_of(report: Mapping[str, Any], name: str) -> str:
+    """A metric, with its deviation over seeds if there are several; "-" if nothing was measured."""
+    if name not in report:
+        return "-"
+    spread = f" ± {report['sd'][name]:.4f}" if "sd" in report else ""
+    return f"{report[name]:.4f}{spread}"
 
 
 def _mean_and_spread(score: Mapping[str, Any]) -> str:

@@ -16,7 +16,7 @@ from postsense.config import Columns
 from postsense.data import readers
 from postsense.data.loading import load_posts
 from postsense.errors import DataError
-from postsense.posts import SCHEMA, Post
+from postsense.posts import SCHEMA, Post, joined_posts
 
 ROWS: list[dict[str, Any]] = [
     {
@@ -299,6 +299,54 @@ def test_a_bad_cell_is_named_with_its_place_and_column(
 def test_columns_that_are_not_wanted_are_not_kept(save: Save, tmp_path: Path) -> None:
     path = save([{"text": "t", "heavy": "x" * 10}], tmp_path)
     assert load_posts(path).table.column_names == SCHEMA.names
+
+
+@pytest.mark.parametrize("save", ALL)
+@pytest.mark.parametrize("chunk_rows", [1, 8192])
+def test_extra_columns_stay_beside_the_posts(
+    save: Save, chunk_rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readers, "CHUNK_ROWS", chunk_rows)
+    rows = [{"text": "t", "a": {"b": "x"}}, {"text": "u", "a": {"b": None}}, {"text": "v"}]
+    if save is save_csv:
+        rows = [{"text": "t", "a.b": "x"}, {"text": "u"}, {"text": "v"}]
+    posts = load_posts(save(rows, tmp_path), extra=("a.b", "text"))
+    found = {name: [value or None for value in values] for name, values in posts.extra.items()}
+    assert found == {"a.b": ["x", None, None], "text": ["t", "u", "v"]}
+    assert posts.table.schema == SCHEMA
+
+
+def test_extra_columns_of_an_image_folder_come_from_all_its_folders(tmp_path: Path) -> None:
+    for split, number in (("train", 1), ("test", 2)):
+        (tmp_path / split).mkdir()
+        (tmp_path / split / "metadata.csv").write_text(f"file_name,size\n{number}.jpg,{number}\n")
+    posts = load_posts(tmp_path, extra=("size",))
+    assert list(zip(posts.column("split"), posts.extra["size"], strict=True)) == [
+        ("test", "2"),
+        ("train", "1"),
+    ]
+
+
+def test_extra_values_follow_their_posts() -> None:
+    rows = [{"text": str(n), "label": None if n == 2 else "y", "x": n} for n in range(5)]
+    posts = load_posts(rows, extra=("x",))
+    assert posts.take([3, 1, 3]).extra == {"x": [3, 1, 3]}
+    assert posts[::-2].extra == {"x": [4, 2, 0]}
+    assert posts.labeled().extra == {"x": [0, 1, 3, 4]}
+    both = joined_posts(posts[:2], load_posts([{"id": "z", "text": "z", "y": 7}], extra=("y",)))
+    assert both.extra == {"x": [0, 1, None], "y": [None, None, 7]}
+
+
+@pytest.mark.parametrize("save", ALL)
+def test_an_extra_column_must_be_there(save: Save, tmp_path: Path) -> None:
+    source = save([{"text": "t", "label": "x"}], tmp_path)
+    with pytest.raises(DataError, match="a column 'lable', found no such .* Did you mean 'label'"):
+        load_posts(source, extra=("lable",))
+
+
+def test_neither_text_nor_picture_is_needed_if_both_are_optional() -> None:
+    posts = load_posts([{"id": 1, "topic": "t"}], optional=("text", "image"), extra=("topic",))
+    assert (posts[0], posts.extra) == (Post("1"), {"topic": ["t"]})
 
 
 @pytest.mark.real

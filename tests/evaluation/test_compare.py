@@ -117,3 +117,12 @@ def test_runs_on_other_posts_or_labels_are_told_apart() -> None:
     assert not same_posts([run, replace(run, ids=("q", *run.ids[1:]))])
     assert not same_posts([run, run, replace(run, labels=np.roll(run.labels, 1))])
     assert not same_posts([run, run_of(1, posts=29)])
+
+
+def test_a_part_of_a_run_is_the_run_on_those_posts() -> None:
+    run, rows = run_of(1), np.array([7, 2, 19])
+    part = run.take(rows)
+    assert part.ids == ("p007", "p002", "p019")
+    assert part.labels.tolist() == [run.labels[row] for row in rows]
+    assert part.predicted.tolist() == [[seed[row] for row in rows] for seed in run.predicted]
+    assert (part.name, part.seeds, part.classes) == (run.name, run.seeds, run.classes)

@@ -1,15 +1,17 @@
 """Classifiers on labelled posts: the split measured, means over seeds, bad rows, refusals."""
 
+import json
 from typing import Any
 
 import numpy as np
 import pytest
 
-from postsense.classifier import Classifier, Predictions, average_predictions
+from postsense.classifier import Classifier, Predictions, average_predictions, predict_rows
 from postsense.config_loading import load_config
 from postsense.data.loading import load_posts
 from postsense.data.splitting import split_posts
 from postsense.errors import DataError
+from postsense.evaluation import evaluate
 from postsense.evaluation.evaluate import class_numbers, evaluate_classifiers, metrics_of
 from postsense.evaluation.metrics import HEADLINE, classification_metrics
 from postsense.inputs import BadRow, prepare_posts
@@ -135,3 +137,79 @@ def test_posts_that_cannot_be_read_at_all_are_one_clear_error(
     broken = load_posts([{**post_rows[0], "text": None, "image": "/nowhere.png"}])
     with pytest.raises(DataError, match="expected at least one post that can be read"):
         evaluate_classifiers([one], broken)
+
+
+def by_topic(rows: Rows) -> Rows:
+    """The rows with a topic, one of three or none."""
+    topics = ("b", "a", "c", None)
+    return [{**row, "topic": topics[place % 4]} for place, row in enumerate(rows)]
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_a_groups_metrics_are_those_of_its_posts_alone(
+    classifiers: list[Classifier], post_rows: Rows, seeds: int
+) -> None:
+    rows = by_topic(post_rows)
+    chosen = classifiers[:seeds]
+    report = evaluate_classifiers(chosen, load_posts(rows, extra=("topic",)), "all", by="topic")
+    assert report["by"]["column"] == "topic"
+    groups = report["by"]["groups"]
+    assert [group["value"] for group in groups] == ["a", "b", "c", "(missing)"]
+    for group, topic in zip(groups, ("a", "b", "c", None), strict=True):
+        alone = load_posts([row for row in rows if row["topic"] == topic])
+        expected = evaluate_classifiers(chosen, alone, "all")
+        assert {**group, "split": "all"} == {**expected, "value": group["value"]}
+
+
+def test_groups_add_up_to_the_whole(classifiers: list[Classifier], post_rows: Rows) -> None:
+    posts = load_posts(by_topic(post_rows), extra=("topic",))
+    report = evaluate_classifiers(classifiers, posts, by="topic")
+    groups = report["by"]["groups"]
+    assert report["posts"] == sum(group["posts"] for group in groups) == 9
+    assert report["confusion"] == sum(np.array(group["confusion"]) for group in groups).tolist()
+    right = sum(group["accuracy"] * group["posts"] for group in groups)
+    assert right / 9 == pytest.approx(report["accuracy"])
+
+
+def test_a_breakdown_leaves_the_metrics_of_the_whole_as_they_are(
+    classifiers: list[Classifier], post_rows: Rows
+) -> None:
+    report = evaluate_classifiers(
+        classifiers, load_posts(post_rows, extra=("label",)), "all", by="label"
+    )
+    del report["by"]
+    assert report == evaluate_classifiers(classifiers, load_posts(post_rows), "all")
+
+
+def test_each_post_is_predicted_once_whatever_the_groups(
+    classifiers: list[Classifier], post_rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+
+    def count(classifier: Classifier, prepared: Any, rows: Any, progress: Any) -> Any:
+        calls.append(len(rows))
+        return predict_rows(classifier, prepared, rows, progress)
+
+    monkeypatch.setattr(evaluate, "predict_rows", count)
+    posts = load_posts(by_topic(post_rows), extra=("topic",))
+    evaluate_classifiers(classifiers[:2], posts, "all", by="topic")
+    assert calls == [45, 45]
+
+
+def test_bad_rows_count_in_their_group(classifiers: list[Classifier], post_rows: Rows) -> None:
+    bad = {**post_rows[0], "image": "/nowhere/x.png"}
+    lost = [{**bad, "id": "one", "topic": "a"}, {**bad, "id": "two", "topic": "lost"}]
+    posts = load_posts([*by_topic(post_rows), *lost], extra=("topic",))
+    report = evaluate_classifiers(classifiers, posts, "all", by="topic")
+    groups = {group["value"]: group for group in report["by"]["groups"]}
+    assert (groups["a"]["posts"], groups["a"]["bad_rows"]) == (11, 1)
+    assert groups["lost"] == {"value": "lost", "posts": 0, "bad_rows": 1}
+    assert report["bad_rows"] == sum(group["bad_rows"] for group in groups.values()) == 2
+
+
+def test_an_evaluation_by_groups_is_plain_json(
+    classifiers: list[Classifier], post_rows: Rows
+) -> None:
+    posts = load_posts(by_topic(post_rows), extra=("topic",))
+    report = evaluate_classifiers(classifiers, posts, "all", by="topic")
+    assert json.loads(json.dumps(report, allow_nan=False)) == report

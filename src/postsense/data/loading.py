@@ -26,6 +26,7 @@ def load_posts(
     columns: Columns = DEFAULT_COLUMNS,
     require: Collection[str] = (),
     optional: Collection[str] = (),
+    extra: Collection[str] = (),
 ) -> Posts:
     """The posts of a .parquet, .jsonl or .csv file, an image folder or a table in memory.
 
@@ -38,50 +39,68 @@ def load_posts(
         columns: the table's names for our columns. One that differs from its default must be
             there; one at its default is null if absent.
         require: our names of columns that must be there, such as ("label",).
-        optional: our names of columns that may be absent even if they differ from their default.
+        optional: our names of columns that may be absent even if they differ from their default;
+            text and image, of which one must be there, may both be absent if both are named.
+        extra: the table's names of columns to keep in `Posts.extra`, nested ones with dots. They
+            must be there.
     Raises: DataError: the table, a column or an id cannot be used; the message says where and why.
     """
     if isinstance(source, Posts):
         return source
-    parts = [_load(table, columns, require, optional) for table in open_tables(source)]
+    parts = [_load(table, columns, require, optional, extra) for table in open_tables(source)]
     name = parts[0].name if len(parts) == 1 else str(source)
     table = pa.concat_tables([part.table for part in parts])
+    kept = {column: [value for part in parts for value in part.extra[column]] for column in extra}
     if table["id"].null_count == len(table):
         rows = pa.array(np.arange(len(table))).cast(pa.string())
-        return Posts(table.set_column(0, SCHEMA.field("id"), rows), name)
+        return Posts(table.set_column(0, SCHEMA.field("id"), rows), name, kept)
     _refuse_missing_ids(table["id"], parts, name)
     _refuse_repeated_ids(table["id"], parts, name)
-    return Posts(table, name)
+    return Posts(table, name, kept)
 
 
 @dataclass(frozen=True)
 class _Part:
-    """One table in our columns, and the line of the file each row starts on, if it has lines."""
+    """One table in our columns, and the line of the file each row starts on, if it has lines.
+
+    extra: the columns that are kept as they are.
+    """
 
     name: str
     table: pa.Table
     lines: np.ndarray | None
+    extra: Mapping[str, list[Any]]
 
 
 def _load(
-    raw: RawTable, columns: Columns, require: Collection[str], optional: Collection[str]
+    raw: RawTable,
+    columns: Columns,
+    require: Collection[str],
+    optional: Collection[str],
+    extra: Collection[str],
 ) -> _Part:
     sources = _source_names(raw, columns)
     tables: list[pa.Table] = []
     lines: list[list[int]] = []
-    names, present = set[str](), set[str]()
-    for chunk in raw.read(set(sources.values())):
+    kept: dict[str, list[Any]] = {name: [] for name in extra}
+    names, present, found = set[str](), set[str](), set[str]()
+    for chunk in raw.read({*sources.values(), *extra}):
         tables.append(_convert(chunk, sources, raw, first_row=sum(map(len, tables))))
         lines += [chunk.lines] if chunk.lines is not None else []
         names.update(chunk.names)
         present.update(field for field, source in sources.items() if source in chunk.columns)
+        found.update(chunk.columns)
+        for name, values in kept.items():
+            values += chunk.columns.get(name, [None] * chunk.rows)
     if not sum(map(len, tables)):
         raise DataError(raw.name, "at least one post", "none", "Check that the table has rows.")
     _refuse_absent(raw.name, {field: sources[field] for field in require}, names, present)
     _refuse_absent(raw.name, _mapped(sources, optional), names, present)
-    _refuse_no_content(raw.name, sources, names, present)
+    _refuse_absent_extra(raw.name, extra, names, found)
+    if not {"text", "image"} <= set(optional):
+        _refuse_no_content(raw.name, sources, names, present)
     numbers = np.concatenate(lines) if lines else None
-    return _Part(raw.name, pa.concat_tables(tables), numbers)
+    return _Part(raw.name, pa.concat_tables(tables), numbers, kept)
 
 
 def _source_names(raw: RawTable, columns: Columns) -> dict[str, str]:
@@ -112,6 +131,15 @@ def _refuse_absent(
             expected = f"a column '{source}'" + (f" for {field}" if field != source else "")
             fix = f"{nearest(source, names)} data.columns.{field} names the column to use."
             raise DataError(name, expected, "no such column", fix)
+
+
+def _refuse_absent_extra(
+    name: str, extra: Collection[str], names: Collection[str], found: Collection[str]
+) -> None:
+    for column in extra:
+        if column not in found:
+            fix = nearest(column, names)
+            raise DataError(name, f"a column '{column}'", "no such column", fix)
 
 
 def _refuse_no_content(

@@ -1,7 +1,7 @@
 """Predictions of several runs on the same posts → mean ± sd, a paired test and an interval."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,11 @@ class RunPredictions:
     labels: Array
     predicted: Array
     classes: int
+
+    def take(self, rows: Array) -> "RunPredictions":
+        """The run on the posts at these rows, in this order."""
+        ids = tuple(self.ids[row] for row in rows)
+        return replace(self, ids=ids, labels=self.labels[rows], predicted=self.predicted[:, rows])
 
 
 @dataclass(frozen=True)

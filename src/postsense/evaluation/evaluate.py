@@ -1,12 +1,14 @@
 """Classifiers and labelled posts → metrics."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from postsense.classifier import Classifier, Predictions, predict_rows
 from postsense.errors import DataError, nearest
+from postsense.evaluation.groups import group_posts
 from postsense.evaluation.metrics import HEADLINE, classification_metrics
 from postsense.inference import softmax
 from postsense.inputs import prepare_posts
@@ -22,6 +24,7 @@ def evaluate_classifiers(
     posts: Posts,
     split: str | None = None,
     progress: Progress = silent,
+    by: str | None = None,
 ) -> dict[str, Any]:
     """Metrics on labelled posts, JSON-ready.
 
@@ -30,42 +33,80 @@ def evaluate_classifiers(
     metrics are those of the mean probabilities, which is also what `predict` writes.
 
     split: None: "test" if there are such posts, else all.
-    Raises: DataError: no labelled post in the split, or a label that the classifier lacks.
+    by: a column that `posts.extra` holds, or two as "a==b": `by` of the report then has the same
+        metrics for each group of posts (see `group_posts`); of a group none of whose posts can be
+        read, only how many those are.
+    Raises: DataError: no labelled post in the split, a label that the classifier lacks, or a
+        column that cannot be broken down by.
     """
     chosen, name = _chosen(posts, split)
-    first = classifiers[0]
-    labels = class_numbers(chosen, first.classes)
+    labels = class_numbers(chosen, classifiers[0].classes)
+    groups = () if by is None else group_posts(chosen, by)
     held_out = joined_posts(joined_posts(chosen, posts.split("val")), posts.split("test"))
-    borrowed = borrow_for_prediction(chosen, first.config, held_out=held_out, progress=progress)
-    prepared = prepare_posts(chosen, first.config, progress, borrowed)
+    measured = _Measured(
+        seeds=tuple(classifier.config.seed for classifier in classifiers),
+        classes=classifiers[0].classes,
+        labels=labels,
+        probs=_probabilities(classifiers, chosen, held_out, progress),
+    )
+    report = {"split": name, **measured.report()}
+    if by is not None:
+        parts = [{"value": group.value, **measured.take(group.rows).report()} for group in groups]
+        report["by"] = {"column": by, "groups": parts}
+    return report
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What S classifiers say of N posts. labels: (N,) int. probs: (S, N, K), NaN for bad rows."""
+
+    seeds: tuple[int, ...]
+    classes: tuple[str, ...]
+    labels: Array
+    probs: Array
+
+    def take(self, rows: Array) -> "_Measured":
+        """The posts at these rows."""
+        return replace(self, labels=self.labels[rows], probs=self.probs[:, rows])
+
+    def report(self) -> dict[str, Any]:
+        """Metrics, over several seeds if there are several; without a readable post only counts."""
+        bad = int(np.isnan(self.probs[0, :, 0]).sum())
+        if bad == len(self.labels):
+            return {"posts": 0, "bad_rows": bad}
+        report = _metrics(self.probs.mean(axis=0), self.labels, self.classes)
+        if len(self.seeds) > 1:
+            each = [_metrics(probs, self.labels, self.classes) for probs in self.probs]
+            scores = {key: np.array([one[key] for one in each]) for key in HEADLINE}
+            report["ensemble"] = {key: report[key] for key in HEADLINE}
+            report |= {key: float(values.mean()) for key, values in scores.items()}
+            report["sd"] = {key: float(values.std(ddof=1)) for key, values in scores.items()}
+            report["seeds"] = [
+                {"seed": seed, **{key: one[key] for key in HEADLINE}}
+                for seed, one in zip(self.seeds, each, strict=True)
+            ]
+        return report
+
+
+def _probabilities(
+    classifiers: Sequence[Classifier], posts: Posts, held_out: Posts, progress: Progress
+) -> Array:
+    """Probabilities (S, N, K) of each classifier, NaN for bad rows; each post is read once."""
+    config, classes = classifiers[0].config, classifiers[0].classes
+    borrowed = borrow_for_prediction(posts, config, held_out=held_out, progress=progress)
+    prepared = prepare_posts(posts, config, progress, borrowed)
     if not len(prepared.usable):
         raise DataError(
-            chosen.name,
+            posts.name,
             "at least one post that can be read",
             f"none, the first '{prepared.bad[0].id}': {prepared.bad[0].reason}",
             "Run 'postsense check' for the whole list.",
         )
-    outputs = [predict_rows(one, prepared, prepared.usable, progress) for one in classifiers]
-    probs = [softmax(output.logits) for output in outputs]
-    ids = tuple(chosen.column("id"))
-
-    def metrics(rows: Array) -> dict[str, Any]:
-        filled = np.full((len(chosen), len(first.classes)), np.nan, dtype=np.float32)
-        filled[prepared.usable] = rows
-        return metrics_of(Predictions(ids, first.classes, filled, prepared.bad), labels)
-
-    report = {"split": name, **metrics(np.mean(probs, axis=0))}
-    if len(classifiers) > 1:
-        each = [metrics(rows) for rows in probs]
-        scores = {key: np.array([one[key] for one in each]) for key in HEADLINE}
-        report["ensemble"] = {key: report[key] for key in HEADLINE}
-        report |= {key: float(values.mean()) for key, values in scores.items()}
-        report["sd"] = {key: float(values.std(ddof=1)) for key, values in scores.items()}
-        report["seeds"] = [
-            {"seed": classifier.config.seed, **{key: one[key] for key in HEADLINE}}
-            for classifier, one in zip(classifiers, each, strict=True)
-        ]
-    return report
+    probs = np.full((len(classifiers), len(posts), len(classes)), np.nan, dtype=np.float32)
+    for number, classifier in enumerate(classifiers):
+        outputs = predict_rows(classifier, prepared, prepared.usable, progress)
+        probs[number, prepared.usable] = softmax(outputs.logits)
+    return probs
 
 
 def class_numbers(posts: Posts, classes: Sequence[str]) -> Array:
@@ -89,9 +130,13 @@ def class_numbers(posts: Posts, classes: Sequence[str]) -> Array:
 
 def metrics_of(predictions: Predictions, labels: Array) -> dict[str, Any]:
     """Metrics of predictions against class numbers (N,); bad rows are counted, not scored."""
-    readable = ~np.isnan(predictions.probs[:, 0])
-    predicted = predictions.probs[readable].argmax(axis=1)
-    metrics = classification_metrics(labels[readable], predicted, predictions.classes)
+    return _metrics(predictions.probs, labels, predictions.classes)
+
+
+def _metrics(probs: Array, labels: Array, classes: Sequence[str]) -> dict[str, Any]:
+    readable = ~np.isnan(probs[:, 0])
+    predicted = probs[readable].argmax(axis=1)
+    metrics = classification_metrics(labels[readable], predicted, classes)
     return {**metrics, "bad_rows": int((~readable).sum())}
 
 
