@@ -85,6 +85,14 @@ def test_without_another_post_the_contrastive_loss_is_zero_and_has_a_gradient(po
     assert text.grad is not None and torch.equal(text.grad, torch.zeros_like(text))
 
 
+def test_half_precision_around_the_contrastive_loss_does_not_reach_into_it() -> None:
+    text, image, scale = vectors(6, 0).float(), vectors(6, 1).float(), torch.tensor(100.0)
+    exact = image_text_contrastive_loss(text, image, scale)
+
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert float(image_text_contrastive_loss(text, image, scale)) == float(exact)
+
+
 def test_posts_of_one_text_are_not_told_apart() -> None:
     text = vectors(1, 0).expand(4, -1).clone().requires_grad_()
     contents = torch.tensor([[0, 0], [0, 1], [0, 2], [0, 3]])

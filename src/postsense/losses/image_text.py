@@ -25,7 +25,9 @@ def image_text_contrastive_loss(
     """
     if not len(text):
         return (text.sum() + image.sum()) * 0.0  # zero that still has a gradient
-    similarity = scale * F.normalize(text, dim=1) @ F.normalize(image, dim=1).T  # (B, B)
+    with torch.autocast(text.device.type, enabled=False):  # half precision would round S to 0.1
+        cosine = F.normalize(text.float(), dim=1) @ F.normalize(image.float(), dim=1).T
+        similarity = scale * cosine  # (B, B)
     if same is not None:
         own = torch.eye(len(text), dtype=torch.bool, device=text.device)
         similarity = similarity.masked_fill(same & ~own, -torch.inf)
