@@ -12,6 +12,7 @@ from postsense.config_loading import (
     load_corpus_settings,
     parse_config,
     preset_names,
+    preset_titles,
 )
 from postsense.errors import ConfigError
 
@@ -116,21 +117,95 @@ def test_all_problems_are_told_in_one_line() -> None:
     assert all(key in message for key in ("seed", "'fusion.hidden'", "data.validation_fraction"))
 
 
+FUSIONS = {
+    "cast-mvsa": "co_memory",
+    "cast-msd": "hierarchical",
+    "cast-mhp": "bitransformer",
+    "mmbt": "bitransformer",
+    "ber-vit-att": "cross_attention",
+    **dict.fromkeys(["bert", "roberta", "bertweet", "bernice", "bilstm", "cnn"], "text_only"),
+    **dict.fromkeys(["vit", "beit", "deit", "resnet"], "image_only"),
+    **{name: name.replace("-", "_") for name in ("cross-attention", "text-only", "image-only")},
+    **{name: name for name in ("vilt", "lxmert")},
+}
+FROZEN = {"concat", "cross-attention", "text-only", "image-only", "cast", "clip"}
+
+
 @pytest.mark.parametrize("name", preset_names())
 def test_every_preset_loads_and_changes_what_it_says(name: str) -> None:
     config = load_config(name)
 
-    fusions = {
-        "fine-tune-text": "concat",
-        "cast": "concat",
-        "cast-mvsa": "co_memory",
-        "cast-itr": "concat",
-        "cast-msd": "hierarchical",
-        "cast-mhp": "bitransformer",
-    }
-    assert config.fusion.name == fusions.get(name, name.replace("-", "_"))
-    assert config.encoders.text.trainable is (name == "fine-tune-text" or "cast-" in name)
+    of_a_data_set = name.startswith("itc-itm-")
+    fusion = "cross_attention" if of_a_data_set else FUSIONS.get(name, "concat")
+    encoders = config.encoders
+    assert config.fusion.name == fusion
+    assert (encoders.text.trainable or encoders.image.trainable) is (name not in FROZEN)
     assert config.method == ("self_training" if name.startswith("cast") else "supervised")
+    assert (config.losses.itc, config.losses.itm) == ((0.1, 0.1) if of_a_data_set else (0.0, 0.0))
+
+
+def test_presets_of_a_paper_have_its_settings() -> None:
+    mvsa, tir = load_config("itc-itm-mvsa"), load_config("itc-itm-tir")
+
+    assert (mvsa.training.batch_size, tir.training.batch_size) == (16, 8)
+    assert mvsa.training.encoder_learning_rate == 1e-5 and mvsa.training.schedule == "constant"
+    assert mvsa.encoders.text.name == "jhu-clsp/bernice" and mvsa.encoders.text.max_length == 128
+    assert not mvsa.encoders.image.trainable and mvsa.losses.class_weights == "balanced"
+
+
+def test_every_preset_says_in_a_sentence_what_it_is() -> None:
+    titles = preset_titles()
+
+    assert list(titles) == preset_names()
+    assert all(title.endswith((".", ")")) and len(title) < 100 for title in titles.values())
+
+
+def test_a_file_may_extend_a_preset(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('extends = "mmbt"\ntraining.batch_size = 3\n')
+
+    config = load_config(file=file)
+
+    assert (config.fusion.name, config.training.batch_size) == ("bitransformer", 3)
+    assert config.training.encoder_learning_rate == 1e-5  # of what mmbt extends itself
+
+
+def test_a_file_that_extends_nothing_known_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('extends = "mmbd"\n')
+
+    with pytest.raises(ConfigError, match="Did you mean 'mmbt'"):
+        load_config(file=file)
+
+
+TRAINED = "encoders.text.trainable=true"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["losses.itc=0.6", "losses.itm=0.4"], "itc + itm must be below 1"),
+        (["losses.itm=0.1", "fusion.name=text_only"], "need a fusion that reads text and picture"),
+        (["fusion.name=vilt"], "fusion 'vilt' needs encoders.text.trainable=true"),
+        (["fusion.name=vilt", TRAINED, "encoders.image.name=x"], "fusion 'vilt' is one model"),
+        (
+            ["fusion.name=lxmert", TRAINED, "encoders.text.network=cnn"],
+            "fusion 'lxmert' needs encoders.text.network=transformer",
+        ),
+        (
+            ["fusion.name=lxmert", TRAINED, "encoders.image.trainable=true"],
+            "fusion 'lxmert' reads frozen regions",
+        ),
+        (["encoders.image.name=regions", "encoders.image.trainable=true"], "are kept features"),
+        (["encoders.text.network=bilstm"], "'bilstm' is new: trainable=true"),
+        (["encoders.image.frozen_layers=2"], "frozen_layers needs encoders.image.trainable=true"),
+        (["fusion.name=bitransformer"], "needs encoders.text.trainable=true"),
+        (["fusion.name=image_only", "retrieval.corpus=c"], "comments are words"),
+    ],
+)
+def test_settings_that_do_not_fit_together_are_refused(overrides: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        load_config(overrides=overrides)
 
 
 def test_an_unknown_preset_is_refused_with_the_nearest_one() -> None:
@@ -161,18 +236,6 @@ def test_settings_survive_being_written_and_read() -> None:
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         Config().seed = 3
-
-
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        (["fusion.name=bitransformer"], "needs encoders.text.trainable=true"),
-        (["fusion.name=image_only", "retrieval.corpus=c"], "comments are words"),
-    ],
-)
-def test_settings_that_do_not_fit_together_are_refused(overrides: list[str], message: str) -> None:
-    with pytest.raises(ConfigError, match=re.escape(message)):
-        load_config(overrides=overrides)
 
 
 def test_corpus_settings_come_from_overrides_too() -> None:

@@ -1,4 +1,4 @@
-"""The README and the page on CAST show commands, presets and settings that exist."""
+"""The README and the pages of docs/ show commands, presets and settings that exist."""
 
 import re
 import shlex
@@ -12,7 +12,8 @@ from postsense.config_loading import load_config, preset_names
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-CAST = (ROOT / "docs" / "methods" / "cast.md").read_text(encoding="utf-8")
+MODELS = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+PAGES = "".join(file.read_text(encoding="utf-8") for file in sorted((ROOT / "docs").rglob("*.md")))
 BLOCK = re.compile(r"^```(?:console|sh|shell|bash)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -42,7 +43,7 @@ def test_the_readme_shows_every_step_from_table_to_predictions() -> None:
     assert {"check", "train", "evaluate", "predict", "compare"} <= {c[0] for c in commands(README)}
 
 
-@pytest.mark.parametrize("words", commands(README + CAST), ids=" ".join)
+@pytest.mark.parametrize("words", commands(README + PAGES), ids=" ".join)
 def test_a_command_that_is_shown_can_be_parsed(words: list[str]) -> None:
     verb, rest = typer.main.get_command(app), list(words)
     while hasattr(verb, "get_command"):  # a group of verbs, such as `corpus`
@@ -53,16 +54,15 @@ def test_a_command_that_is_shown_can_be_parsed(words: list[str]) -> None:
         verb.make_context(words[0], rest)  # raises for options that do not exist
 
 
-@pytest.mark.parametrize("words", commands(README + CAST), ids=" ".join)
+@pytest.mark.parametrize("words", commands(README + PAGES), ids=" ".join)
 def test_presets_and_settings_of_a_command_exist(words: list[str]) -> None:
     for preset in values_of("--preset", words) or [None]:
         load_config(preset, overrides=values_of("--set", words))
 
 
-def test_the_readme_names_every_preset_and_no_other() -> None:
-    named = re.search(r"Presets:(.*?)\.", README, re.DOTALL)
-    assert named is not None
-    assert sorted(re.findall(r"`([\w-]+)`", named[1])) == preset_names()
+def test_the_page_on_models_names_every_preset_and_no_other() -> None:
+    named = MODELS.partition("| presets | page |")[2]
+    assert sorted(re.findall(r"`([\w-]+)`", named)) == preset_names()
 
 
 def test_settings_in_the_text_exist() -> None:

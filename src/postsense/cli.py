@@ -15,7 +15,6 @@ from postsense.errors import ConfigError, PostsenseError
 from postsense.processes import is_main, part_ways, process_count
 
 if TYPE_CHECKING:
-    from postsense.classifier import Predictions
     from postsense.config import Config
     from postsense.posts import Posts
 
@@ -132,7 +131,7 @@ def predict(
     from postsense.classifier import average_predictions
     from postsense.config import UNREAD_IN_PREDICT
     from postsense.runs import load_run
-    from postsense.tables import check_suffix, write_table
+    from postsense.tables import check_suffix, write_bad_rows_beside, write_table
     from postsense.terminal import print_bad_rows
 
     check_suffix(out)
@@ -141,8 +140,7 @@ def predict(
     with _progress() as progress:
         predictions = average_predictions(classifiers, posts, progress)
     write_table(predictions.to_table(), out)
-    _write_bad_rows(predictions, out)
-    print_bad_rows(predictions.bad, len(posts), _bad_rows_file(out))
+    print_bad_rows(predictions.bad, len(posts), write_bad_rows_beside(out, predictions.bad))
     typer.echo(f"{len(posts)} predictions in {out}")
 
 
@@ -225,6 +223,15 @@ def check(
 
 
 @app.command()
+def presets() -> None:
+    """List the settings that ship with postsense, for --preset."""
+    from postsense.config_loading import preset_titles
+
+    for name, title in preset_titles().items():
+        typer.echo(f"{name:22s}{title}")
+
+
+@app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for posts, run and predictions.")] = Path(
         "demo"
@@ -287,20 +294,6 @@ def _load(table: Path, columns: Any = None, **options: Any) -> "Posts":
     from postsense.data.loading import load_posts
 
     return load_posts(table, columns or Columns(), **options)
-
-
-def _bad_rows_file(out: Path) -> Path:
-    return out.with_name(out.name + ".bad_rows.jsonl")
-
-
-def _write_bad_rows(predictions: "Predictions", out: Path) -> None:
-    from postsense.tables import write_bad_rows
-
-    file = _bad_rows_file(out)
-    if predictions.bad:
-        write_bad_rows(predictions.bad, file)
-    else:
-        file.unlink(missing_ok=True)
 
 
 def _progress() -> Any:

@@ -72,12 +72,20 @@ def preset_names() -> list[str]:
     return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
 
 
+def preset_titles() -> dict[str, str]:
+    """What each preset is, in a line, by its name: the comment that its file begins with."""
+    return {name: _preset_text(name).partition("\n")[0].lstrip("# ") for name in preset_names()}
+
+
+def _preset_text(name: str) -> str:
+    return resources.files("postsense.presets").joinpath(f"{name}.toml").read_text("utf-8")
+
+
 def _read_preset(name: str) -> dict[str, Any]:
     names = preset_names()
     if name not in names:
         raise ConfigError("--preset", "a preset's name", f"'{name}'", nearest(name, names))
-    text = resources.files("postsense.presets").joinpath(f"{name}.toml").read_text("utf-8")
-    return _extended(tomllib.loads(text))
+    return _extended(tomllib.loads(_preset_text(name)))
 
 
 def _extended(settings: dict[str, Any]) -> dict[str, Any]:

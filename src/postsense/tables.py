@@ -42,6 +42,16 @@ def write_bad_rows(bad: Sequence[BadRow], file: Path) -> None:
         temporary.write_text("".join(lines), encoding="utf-8")
 
 
+def write_bad_rows_beside(out: Path, bad: Sequence[BadRow]) -> Path:
+    """Write bad rows beside the file out, or remove those of before if there are none now."""
+    file = out.with_name(out.name + ".bad_rows.jsonl")
+    if bad:
+        write_bad_rows(bad, file)
+    else:
+        file.unlink(missing_ok=True)
+    return file
+
+
 def _flat(table: pa.Table) -> pa.Table:
     """The table with nested columns written as JSON, since a CSV cell is one text."""
     for place, field in enumerate(table.schema):
