@@ -37,6 +37,8 @@ bench: setup
 	$(BIN)/python benchmarks/corpus_cleaning.py $(DATA)
 	$(BIN)/python benchmarks/retrieval.py $(DATA)/mvsa_single
 	$(BIN)/python benchmarks/cast.py $(DATA)
+	$(BIN)/python benchmarks/fine_tuning.py $(DATA)/mvsa_single
+	$(BIN)/python benchmarks/itc_itm.py $(DATA)/mvsa_single
 
 clean:
 	rm -rf $(VENV) demo

@@ -5,12 +5,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from postsense.classifier import Classifier, Predictions, average_predictions
+from postsense.config_loading import load_config
 from postsense.data.loading import load_posts
 from postsense.errors import DataError
 from postsense.inputs import BadRow
-from postsense.runs import load_run
+from postsense.runs import load_run, train_run
 
 Rows = list[dict[str, Any]]
 
@@ -118,3 +121,53 @@ def test_a_table_of_predictions_has_nulls_where_a_row_is_bad() -> None:
         {"id": "a", "label": "yes", "prob_no": 0.25, "prob_yes": 0.75},
         {"id": "b", "label": None, "prob_no": None, "prob_yes": None},
     ]
+
+
+def with_regions(rows: Rows, folder: Path, width: int) -> Rows:
+    """The rows, each with a file of two regions that tell its label."""
+    folder.mkdir()
+    told: Rows = []
+    for number, row in enumerate(rows):
+        features = torch.full((2, width), float(number % 3))
+        boxes = torch.tensor([[0.0, 0.0, 0.5, 1.0], [0.5, 0.0, 1.0, 1.0]])
+        file = folder / f"{row['id']}.safetensors"
+        save_file({"features": features, "boxes": boxes}, file)
+        told.append({**row, "text": None, "regions": str(file)})
+    return told
+
+
+@pytest.fixture(scope="module")
+def of_regions(post_rows: Rows, tmp_path_factory: pytest.TempPathFactory) -> Classifier:
+    folder = tmp_path_factory.mktemp("regions")
+    quick = {"training.epochs": 30, "training.learning_rate": 0.01, "training.device": "cpu"}
+    config = load_config("image-only", values=quick | {"encoders.image.name": "regions"})
+    rows = with_regions(post_rows, folder / "files", width=6)
+    train_run(load_posts(rows), config, folder / "run")
+    return load_run(folder / "run")[0]
+
+
+def test_regions_of_other_programs_are_read_in_place_of_pictures(
+    of_regions: Classifier, post_rows: Rows, tmp_path: Path
+) -> None:
+    rows = with_regions(post_rows, tmp_path / "files", width=6)
+    predictions = of_regions.predict(load_posts([{**row, "image": None} for row in rows]))
+    assert predictions.labels == [row["label"] for row in post_rows]
+
+
+def test_posts_whose_regions_are_missing_are_bad_rows(
+    of_regions: Classifier, post_rows: Rows, tmp_path: Path
+) -> None:
+    rows = with_regions(post_rows, tmp_path / "files", width=6)
+    rows[3]["regions"], rows[4]["regions"] = None, str(tmp_path / "gone.safetensors")
+    predictions = of_regions.predict(load_posts(rows))
+    assert [row.id for row in predictions.bad] == ["p3", "p4"]
+    assert predictions.labels[3] is None and predictions.labels[5] is not None
+    assert "regions" in predictions.bad[0].reason and "no such file" in predictions.bad[1].reason
+
+
+def test_regions_of_another_width_than_in_training_are_refused(
+    of_regions: Classifier, post_rows: Rows, tmp_path: Path
+) -> None:
+    rows = with_regions(post_rows, tmp_path / "files", width=5)
+    with pytest.raises(DataError, match="expected features of width 6, as in training, found 5"):
+        of_regions.predict(load_posts(rows))

@@ -197,6 +197,7 @@ TRAINED = "encoders.text.trainable=true"
             "fusion 'lxmert' reads frozen regions",
         ),
         (["encoders.image.name=regions", "encoders.image.trainable=true"], "are kept features"),
+        (["encoders.image.name=regions", "method=self_training"], "which has no 'regions'"),
         (["encoders.text.network=bilstm"], "'bilstm' is new: trainable=true"),
         (["encoders.image.frozen_layers=2"], "frozen_layers needs encoders.image.trainable=true"),
         (["fusion.name=bitransformer"], "needs encoders.text.trainable=true"),

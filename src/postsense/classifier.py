@@ -9,6 +9,9 @@ import numpy as np
 import pyarrow as pa
 
 from postsense.config import Config
+from postsense.encoders.features import FeatureColumn
+from postsense.encoders.regions import BOX, REGIONS
+from postsense.errors import DataError
 from postsense.inference import Outputs, predict_outputs, softmax
 from postsense.inputs import BadRow, PreparedPosts, pick_device, prepare_posts, what_pictures_show
 from postsense.model import PostModel
@@ -131,12 +134,31 @@ def predict_prepared(
 def predict_rows(
     classifier: Classifier, prepared: PreparedPosts, rows: Array, progress: Progress = silent
 ) -> Outputs:
-    """What one classifier says of some usable rows of prepared posts."""
+    """What one classifier says of some usable rows of prepared posts.
+
+    Raises: DataError: their region features are wider or narrower than those it was trained on.
+    """
+    _refuse_other_regions(classifier, prepared)
     config, dataset = classifier.config, prepared.dataset(rows)
     workers = config.training.workers
     return predict_outputs(
         classifier.model, dataset, pick_device(config), workers=workers, progress=progress
     )
+
+
+def _refuse_other_regions(classifier: Classifier, prepared: PreparedPosts) -> None:
+    column, branch = prepared.columns.image, classifier.model.image
+    if classifier.config.encoders.image.name != REGIONS or branch is None:
+        return
+    assert isinstance(column, FeatureColumn)
+    expected, found = len(branch.mean), column.store.dim
+    if found not in (expected, 1):  # 1: no post has regions
+        raise DataError(
+            f"{prepared.posts.name}, regions",
+            f"features of width {expected - BOX}, as in training",
+            str(found - BOX),
+            "Use the detector that made those of the training posts.",
+        )
 
 
 def _mean_weights(outputs: Sequence[Outputs], usable: Array) -> Array | None:

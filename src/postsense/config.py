@@ -282,6 +282,8 @@ class Config(Section):
             raise ValueError("fusion 'lxmert' reads frozen regions: encoders.image.trainable=false")
         if image.name == "regions" and image.trainable:
             raise ValueError("encoders.image 'regions' are kept features: trainable=false")
+        if image.name == "regions" and self.method == "self_training":
+            raise ValueError("self_training reads pictures of the corpus, which has no 'regions'")
         for part, settings in (("text", text), ("image", image)):
             if settings.frozen_layers > 0 and not settings.trainable:
                 raise ValueError(

@@ -28,7 +28,7 @@ from postsense.progress import Progress, silent
 
 REGIONS = "regions"  # the name in encoders.image, and of the column
 MAX_REGIONS = 256
-BOX = 4
+BOX = 4  # left, top, right, bottom
 _VERSION = 1  # raise when the same file gives other tokens: kept features become stale
 _BATCH = 16  # files a thread reads at a time
 _ANEW = "Write the file again, or drop the row."

@@ -9,11 +9,10 @@ from torch import Tensor, nn
 from postsense.batches import TokenIds
 from postsense.encoders.embeddings import Embeddings, pool
 from postsense.encoders.joint import JointBackbone, embedded_words
+from postsense.encoders.regions import BOX
 from postsense.errors import EncoderError
 from postsense.fusion.attention import TokenProjection
 from postsense.fusion.joined import Joined
-
-BOX = 4  # left, top, right, bottom, as shares of the picture's sides
 
 
 class Lxmert(nn.Module):
