@@ -5,14 +5,15 @@ Prints Markdown. Built-in encoders, concat fusion, batches of 16; a step is forw
 backward and AdamW. The usual way, that of the code released with the papers: every text is padded
 to 128 tokens, every picture is decoded in every epoch and frozen encoders run in every epoch. Both
 train the same model from the same weights in one run, by turns; steps that warm up do not count,
-nor does what ours does once, which is told apart.
+nor does what ours does once, which is told apart. Last, what image-text matching adds to a step of
+ours: with the encoder's output used again, and with a second pass of the whole model as released.
 """
 
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from statistics import median
@@ -20,6 +21,7 @@ from time import perf_counter
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from postsense.batches import Pixels, PostBatch, PostDataset, TokenIds
@@ -32,8 +34,10 @@ from postsense.encoders.backbone import ImageEncoder, load_image_backbone
 from postsense.encoders.embeddings import Embeddings
 from postsense.encoders.processors import picture_policy
 from postsense.inputs import PreparedPosts, prepare_posts
+from postsense.losses.image_text import image_text_matching_loss
 from postsense.model import PostModel
 from postsense.posts import Posts
+from postsense.training.mismatches import show_mismatches
 from postsense.training.optimizer import build_optimizer
 from postsense.training.supervised import TrainingData, new_model
 
@@ -51,6 +55,7 @@ class Side:
     model: PostModel
     batches: Iterator[PostBatch]
     config: Config
+    objective: Callable[[PostModel, PostBatch], Tensor]
     turns: list[float] = field(default_factory=list)  # posts/s of each
 
     def __post_init__(self) -> None:
@@ -63,10 +68,32 @@ class Side:
         for batch in islice(self.batches, steps):
             assert batch.labels is not None
             self.optimizer.zero_grad()
-            F.cross_entropy(self.model(batch).logits, batch.labels).backward()
+            self.objective(self.model, batch).backward()
             self.optimizer.step()
             posts += len(batch.labels)
         self.turns.append(posts / (perf_counter() - start))
+
+
+def classify(model: PostModel, batch: PostBatch) -> Tensor:
+    """Cross-entropy on the labels."""
+    return F.cross_entropy(model(batch).logits, batch.labels)
+
+
+def match_again(model: PostModel, batch: PostBatch) -> Tensor:
+    """The same, and image-text matching with what the encoder gave."""
+    output = model(batch)
+    matches = batch.swaps == torch.arange(len(batch.swaps))
+    matching = image_text_matching_loss(output.match_logits, matches)
+    return F.cross_entropy(output.logits, batch.labels) + matching
+
+
+def match_anew(model: PostModel, batch: PostBatch) -> Tensor:
+    """The same, and image-text matching by a second pass over all posts."""
+    matches = batch.swaps == torch.arange(len(batch.swaps))
+    output = model(replace(batch, swaps=None))
+    shown = model(replace(batch, swaps=None, text=batch.text.take(batch.swaps)))
+    matching = image_text_matching_loss(model.match_head(shown.fused), matches)
+    return F.cross_entropy(output.logits, batch.labels) + matching
 
 
 def usual_batches(
@@ -106,6 +133,7 @@ def settings(folder: Path, *, train_image: bool) -> Config:
                 "image": {"trainable": train_image},
                 "cache": folder,
             },
+            "losses": {"itm": 0.1},
             "training": {"batch_size": BATCH, "device": "cpu"},
         }
     )
@@ -128,17 +156,41 @@ def compare(posts: Posts, config: Config, steps: int) -> tuple[float, list[Side]
     alike = epoch_batches(len(dataset), BATCH, seed=0, epoch=0, lengths=lengths)
     models = [new_model(TrainingData(dataset, dataset, classes), config) for _ in range(2)]
     sides = [
-        Side(models[0], usual_batches(prepared, dataset, cycled(usual), config), config),
-        Side(models[1], (dataset[chosen] for chosen in cycled(alike)), config),
+        Side(models[0], usual_batches(prepared, dataset, cycled(usual), config), config, classify),
+        Side(models[1], (dataset[chosen] for chosen in cycled(alike)), config, classify),
     ]
+    take_turns(sides, steps)
+    ours = sum(len(batch) * int(lengths[batch].max()) for batch in alike)
+    return once, sides, [len(dataset) * MAX_LENGTH, ours, int(lengths.sum())]
+
+
+def take_turns(sides: list[Side], steps: int) -> None:
+    """Train all sides by turns, whose order turns around each time."""
     for side in sides:
         side.take_turn(WARMUP)
         side.turns.clear()
     for turn in range(-(-steps // TURN)):
         for side in sides if turn % 2 else sides[::-1]:
             side.take_turn(TURN)
-    ours = sum(len(batch) * int(lengths[batch].max()) for batch in alike)
-    return once, sides, [len(dataset) * MAX_LENGTH, ours, int(lengths.sum())]
+
+
+def cost_of_matching(posts: Posts, config: Config, steps: int) -> list[float]:
+    """How many times as long a step takes with matching, outputs used again or a second pass."""
+    prepared = prepare_posts(posts, config)
+    classes = tuple(sorted({*posts.column("label")}))
+    dataset = prepared.dataset(prepared.usable, classes, with_contents=True)
+    lengths, view = dataset.lengths, show_mismatches(0.5)
+    batches = cycled(epoch_batches(len(dataset), BATCH, seed=0, epoch=0, lengths=lengths))
+    sides = []
+    for objective in (classify, match_again, match_anew):
+        model = new_model(TrainingData(dataset, dataset, classes), config)
+        shown = (view(dataset[chosen], torch.Generator().manual_seed(0)) for chosen in batches)
+        if objective is classify:
+            shown = (dataset[chosen] for chosen in batches)
+        sides.append(Side(model, shown, config, objective))
+    take_turns(sides, steps)
+    plain, *others = [np.array(side.turns) for side in sides]
+    return [float(np.median(plain / other)) for other in others]
 
 
 def cycled(batches: Batches) -> Batches:
@@ -163,6 +215,10 @@ def main(folder: str, count: int, steps: int) -> None:
         print(f"| {name} | {speeds} | {ratio:.1f} | {once:.1f} |", flush=True)
     padded_to, alike, words = tokens
     print(f"\nTokens an epoch: {words} of texts; usual {padded_to}, postsense {alike} with padding")
+    with tempfile.TemporaryDirectory() as cache:
+        config = settings(Path(cache), train_image=False)
+        again, anew = cost_of_matching(posts, config, steps)
+    print(f"A step with matching takes {again:.2f} times as long, {anew:.2f} with a second pass")
 
 
 if __name__ == "__main__":

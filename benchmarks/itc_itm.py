@@ -5,9 +5,10 @@ Usage: python benchmarks/itc_itm.py FOLDER [--out RUNS] [--only frozen,fine-tune
 
 FOLDER holds posts.jsonl of MVSA-Single. `frozen`: both built-in encoders frozen, a trained
 projection over each, two splits, five seeds. `fine-tuned`: MiniLM trained in bfloat16, EfficientNet
-frozen, the grouped split, three seeds. Runs are kept in RUNS and resumed. Prints Markdown: every difference is
-against the same model without the losses, with a paired t-test over seeds and a 95 % bootstrap
-interval over the test posts, for all posts and by whether text and picture carry one label.
+frozen, the grouped split, three seeds. Runs are kept in RUNS and resumed. Prints Markdown: every
+difference is against the same model without the losses, with a paired t-test over seeds and a 95 %
+bootstrap interval over the test posts, for all posts and by whether text and picture carry one
+label.
 """
 
 import argparse
