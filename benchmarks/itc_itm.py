@@ -37,7 +37,7 @@ HEADER = (
 )
 # Chosen by the base models' accuracy on val of the grouped split, before any loss was added.
 FROZEN = {"encoders.projection": 512, "training.learning_rate": 2e-4}
-FINE_TUNED = {"training.patience": 1, "training.mixed_precision": "bf16"}
+FINE_TUNED = {"training.patience": 0, "training.mixed_precision": "bf16"}
 
 
 def train_all(

@@ -292,4 +292,4 @@ def test_the_gpu_is_used_if_there_is_one_and_the_settings_allow_it(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
 
-    assert pick_device(parse_config({"training": {"device": device}})).type == expected
+    assert pick_device(parse_config({"training": {"device": device}}).training).type == expected

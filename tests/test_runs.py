@@ -275,3 +275,23 @@ def test_a_run_whose_corpus_changed_is_not_gone_on_with(
     remove_posts(corpus, open_corpus(corpus).keys().id[:1])
     with pytest.raises(RunError, match="found posts, labels, splits or a corpus that differ"):
         train_run(posts, config, tmp_path / "run", seeds=2)
+
+
+def test_a_model_trained_in_half_precision_predicts_as_it_does_from_disk(
+    posts_file: Path, tiny_bert: Path, tmp_path: Path
+) -> None:
+    values = {"encoders.text.name": str(tiny_bert), "encoders.text.max_length": 16}
+    quick = {"training.epochs": 2, "training.device": "cpu", "fusion.name": "text_only"}
+    posts, probs = load_posts(posts_file), list[np.ndarray]()
+    for precision in ("no", "bf16"):  # one after the other in one process
+        chosen = {"training.mixed_precision": precision, "encoders.text.trainable": True}
+        config, folder = load_config(values=values | quick | chosen), tmp_path / precision
+        train_run(posts, config, folder)
+        kept = pq.read_table(folder / "seed-0" / "predictions.parquet")
+        [loaded] = load_run(folder)
+        chosen_posts = posts.take(
+            [posts.column("id").index(name) for name in kept["id"].to_pylist()]
+        )
+        probs.append(loaded.predict(chosen_posts).probs)
+        np.testing.assert_allclose(probs[-1][:, 0], kept["prob_negative"], atol=1e-6)
+    assert not np.array_equal(probs[0], probs[1])

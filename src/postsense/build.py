@@ -114,8 +114,8 @@ def build_model(config: Config, encoders: Encoders, classes: int) -> PostModel:
 
 def _branches(config: Config, encoders: Encoders) -> tuple[Branch | None, Branch | None]:
     """Joint models read words, or words and pixels, without a branch."""
-    joint = config.fusion.name in JOINT
-    text, image, width = None, None, None if joint else config.encoders.projection
+    joint, width = config.fusion.name in JOINT, _projection(config)
+    text, image = None, None
     if reads_text(config) and not joint:
         assert encoders.text_dim is not None
         text = Branch(encoders.text, encoders.text_dim, width)
@@ -125,6 +125,13 @@ def _branches(config: Config, encoders: Encoders) -> tuple[Branch | None, Branch
     return text, image
 
 
+def _projection(config: Config) -> int | None:
+    """Width of the layer over each modality; frozen encoders leave ITC nothing else to train."""
+    settings, width = config.encoders, config.encoders.projection
+    frozen = not (settings.text.trainable or settings.image.trainable)
+    return config.losses.itc_width if width is None and frozen and config.losses.itc > 0 else width
+
+
 def _alignment(
     config: Config, fusion: nn.Module, text: Branch | None, image: Branch | None
 ) -> Alignment | None:
@@ -132,7 +139,7 @@ def _alignment(
         return None
     settings = config.losses
     if text is not None and image is not None:
-        width = settings.itc_width if config.encoders.projection is None else None
+        width = settings.itc_width if _projection(config) is None else None
         return Alignment(text.dim, image.dim, width, settings.temperature)
     text_dim, image_dim = cast("Any", fusion).unimodal_dims
     return Alignment(text_dim, image_dim, settings.itc_width, settings.temperature)

@@ -142,7 +142,7 @@ def predict_rows(
     config, dataset = classifier.config, prepared.dataset(rows)
     workers = config.training.workers
     return predict_outputs(
-        classifier.model, dataset, pick_device(config), workers=workers, progress=progress
+        classifier.model, dataset, pick_device(config.training), workers=workers, progress=progress
     )
 
 

@@ -81,7 +81,10 @@ class EncoderSettings(Section):
     text: TextEncoderSettings = TextEncoderSettings()
     image: ImageEncoderSettings = ImageEncoderSettings()
     projection: int | None = Field(
-        None, ge=1, description="width of a trained layer over each modality; none: no such layer"
+        None,
+        ge=1,
+        description="width of a trained layer over each modality; none: no such layer,"
+        " but with ITC over frozen encoders one of losses.itc_width",
     )
     allow_download: bool = Field(
         False, description="let a Hugging Face name be fetched from the hub over the network"
@@ -199,11 +202,9 @@ class LossSettings(Section):
     itm: float = Field(
         0.0, ge=0, lt=1, description="weight of the image-text matching loss (beta_m)"
     )
-    itc_width: int = Field(
-        512, ge=1, description="width of the vectors that are contrasted, without a projection"
-    )
+    itc_width: int = Field(512, ge=1, description="width of the vectors that are contrasted (P)")
     temperature: float = Field(
-        0.07, gt=0, description="temperature of ITC before training, which learns it"
+        0.07, ge=0.01, description="temperature of ITC before training, which learns it"
     )
     mismatched: float = Field(
         0.5, gt=0, lt=1, description="probability that ITM shows a picture with another text"
@@ -263,6 +264,8 @@ class Config(Section):
         aligned = self.losses.itc > 0 or self.losses.itm > 0
         if aligned and self.fusion.name in ("text_only", "image_only"):
             raise ValueError("losses.itc and losses.itm need a fusion that reads text and picture")
+        if aligned and self.training.batch_size < 2:
+            raise ValueError("losses.itc and losses.itm compare posts: training.batch_size >= 2")
         self._refuse_unfit_encoders()
         return self
 
@@ -271,6 +274,8 @@ class Config(Section):
         if fusion in ("bitransformer", "vilt", "lxmert"):
             if not text.trainable:
                 raise ValueError(f"fusion '{fusion}' needs encoders.text.trainable=true")
+            if self.encoders.projection is not None:
+                raise ValueError(f"fusion '{fusion}' has layers of its own: no encoders.projection")
             if text.network != "transformer":
                 raise ValueError(f"fusion '{fusion}' needs encoders.text.network=transformer")
         if fusion == "vilt" and (not image.trainable or image.name != text.name):
@@ -278,6 +283,12 @@ class Config(Section):
                 "fusion 'vilt' is one model: encoders.image.trainable=true and the same name"
                 " under encoders.text and encoders.image"
             )
+        if fusion == "vilt" and (image.layers is not None or image.frozen_layers > 0):
+            raise ValueError(
+                "fusion 'vilt' is one model: set layers and frozen_layers under encoders.text"
+            )
+        if self.training.gradient_checkpointing and not (text.trainable or image.trainable):
+            raise ValueError("training.gradient_checkpointing needs an encoder that trains")
         if fusion == "lxmert" and image.trainable:
             raise ValueError("fusion 'lxmert' reads frozen regions: encoders.image.trainable=false")
         if image.name == "regions" and image.trainable:

@@ -91,7 +91,7 @@ class PostClassifier:
         progress = self.progress if is_main() else silent
         with (
             tempfile.TemporaryDirectory(prefix="postsense-") as folder,
-            together(cpu=pick_device(config).type == "cpu"),
+            together(cpu=pick_device(config.training).type == "cpu"),
         ):
             with main_first():
                 prepared = prepare_splits(splits, config, progress)

@@ -18,7 +18,7 @@ from postsense.batches import (
     TextInput,
     TokenColumn,
 )
-from postsense.config import Config, ImageEncoderSettings
+from postsense.config import Config, ImageEncoderSettings, TrainingSettings
 from postsense.data.duplicates import clean_text
 from postsense.data.text import normalize_text
 from postsense.encoders.attributes import attribute_words
@@ -81,11 +81,14 @@ class PreparedPosts:
     def contents(self) -> Array:
         """(N, 2) int64: numbers of the texts and of the pictures, equal where these are the same.
 
-        Texts are the same if they differ in case, handles, links and punctuation at most.
+        -1 where a post lacks the modality. Texts are the same if they differ in case, handles,
+        links and punctuation at most.
         """
         assert self.columns.image is not None
-        texts = [clean_text(text or "") or text or "" for text in self.posts.column("text")]
+        given = self.posts.column("text")
+        texts = [clean_text(text or "") or text or "" for text in given]
         _, numbers = np.unique(np.array(texts, dtype=object), return_inverse=True)
+        numbers = np.where([text is None for text in given], -1, numbers)
         return np.stack([numbers, self.columns.image.rows], axis=1).astype(np.int64)
 
 
@@ -119,9 +122,9 @@ def reads_pairs(config: Config) -> bool:
     return config.losses.itc > 0 or config.losses.itm > 0
 
 
-def pick_device(config: Config) -> torch.device:
+def pick_device(settings: TrainingSettings) -> torch.device:
     """The GPU if there is one and the settings allow it, else the CPU."""
-    gpu = config.training.device == "auto" and torch.cuda.is_available()
+    gpu = settings.device == "auto" and torch.cuda.is_available()
     return torch.device("cuda" if gpu else "cpu")
 
 
@@ -201,7 +204,7 @@ def _name_pictures(
     builtin = config.encoders.model_copy(update={"image": ImageEncoderSettings()})
     column, _ = encode_pictures(
         posts.take(lacking),
-        FrozenImageEncoder(builtin, pick_device(config)),
+        FrozenImageEncoder(builtin, pick_device(config.training)),
         with_tokens=False,
         threads=_threads(config),
         progress=progress,
@@ -241,7 +244,7 @@ def _text_input(posts: Posts, config: Config, with_tokens: bool, progress: Progr
     if not settings.text.trainable:
         return encode_texts(
             posts,
-            FrozenTextEncoder(settings, pick_device(config)),
+            FrozenTextEncoder(settings, pick_device(config.training)),
             with_tokens=with_tokens,
             threads=_threads(config),
             progress=progress,
@@ -264,7 +267,7 @@ def _image_column(
     if not settings.image.trainable:
         return encode_pictures(
             posts,
-            FrozenImageEncoder(settings, pick_device(config)),
+            FrozenImageEncoder(settings, pick_device(config.training)),
             with_tokens=with_tokens,
             threads=_threads(config),
             progress=progress,
@@ -276,7 +279,7 @@ def _image_column(
 
 def _threads(config: Config) -> int:
     """Threads that share a frozen encoder: a GPU takes one batch at a time."""
-    return _cores(config) if pick_device(config).type == "cpu" else 1
+    return _cores(config) if pick_device(config.training).type == "cpu" else 1
 
 
 def _cores(config: Config) -> int:

@@ -184,7 +184,7 @@ def _verify_frozen(folder: Path, config: Config, expected: dict[str, str]) -> No
 
 
 def _frozen_keys(config: Config) -> dict[str, str]:
-    keys, device, settings = {}, pick_device(config), config.encoders
+    keys, device, settings = {}, pick_device(config.training), config.encoders
     if reads_text(config) and not settings.text.trainable:
         keys["text"] = FrozenTextEncoder(settings, device).key
     if reads_image(config) and not settings.image.trainable:

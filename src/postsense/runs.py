@@ -78,7 +78,7 @@ def train_run(
     splits = split_posts(
         posts, validation, validation_fraction=config.data.validation_fraction, seed=config.seed
     )
-    with together(cpu=pick_device(config).type == "cpu"):
+    with together(cpu=pick_device(config.training).type == "cpu"):
         prepared = _prepare(folder, config, splits, progress)
         metrics = {}
         for seed in range(config.seed, config.seed + seeds):

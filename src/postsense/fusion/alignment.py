@@ -15,7 +15,9 @@ class Alignment(nn.Module):
 
     Source: Sanchez Villegas et al. 2024, arXiv 2309.07794, released code; Radford et al. 2021,
     CLIP, whose scale starts at 1 / 0.07 and is kept at or below 100.
-    Deviation: none.
+    Deviation: the released code projects what the checkpoints' poolers give, a trained layer and a
+    tanh over the class token, and does not bound the scale; here W is over the vector that the
+    fusion reads, since frozen checkpoints often come without a pooler.
     """
 
     def __init__(
@@ -28,8 +30,9 @@ class Alignment(nn.Module):
 
     def forward(self, text: Tensor, image: Tensor) -> Aligned:
         """text (B, D_t), image (B, D_v) → both as (B, P)."""
-        scale = self.log_scale.exp().clamp(max=MAX_SCALE)
-        return Aligned(self.text(text), self.image(image), scale)
+        with torch.no_grad():  # the parameter, not what comes of it: that would have no gradient
+            self.log_scale.clamp_(max=math.log(MAX_SCALE))
+        return Aligned(self.text(text), self.image(image), self.log_scale.exp())
 
 
 def _projection(dim: int, width: int | None) -> nn.Module:

@@ -6,11 +6,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from torch import nn
 
 from postsense.batches import PostBatch, PostDataset
@@ -21,6 +19,7 @@ from postsense.evaluation.metrics import HIGHER_IS_BETTER, headline_metric
 from postsense.fusion.comments import WithComments
 from postsense.fusion.concat import Concat
 from postsense.inference import predict_logits
+from postsense.inputs import pick_device
 from postsense.losses.total import Weighted, total_loss
 from postsense.model import PostModel
 from postsense.parallel import add_up_gradients, copy_statistics
@@ -93,24 +92,23 @@ def run_phase(
 
 def _run_phase(phase: Phase, model: PostModel, folder: Path, progress: Progress) -> PhaseState:
     settings = phase.settings
-    accelerator = make_accelerator(settings)
+    device = pick_device(settings)
+    model.to(device)
     optimizer = build_optimizer(model, settings)
-    trained = accelerator.prepare_model(model, evaluation_mode=True)  # gradients are summed here
-    optimizer = accelerator.prepare_optimizer(optimizer)
     checkpoint = load_checkpoint(folder)
     state, best = PhaseState(), _weights(model)
     if checkpoint is not None:
         state, best = checkpoint.state, checkpoint.best
         model.load_state_dict(checkpoint.weights)
-        restore_optimizer(optimizer.optimizer, checkpoint.optimizer)
+        restore_optimizer(optimizer, checkpoint.optimizer)
     wait_for_all()  # nobody writes a checkpoint before everybody has read this one
     while state.epoch < settings.epochs and not _out_of_patience(state, phase):
-        losses = _train_epoch(phase, trained, optimizer, accelerator, state.epoch)
+        losses = _train_epoch(phase, model, optimizer, device, state.epoch)
         copy_statistics(model)
-        state, improved = _validate(phase, model, accelerator.device, state, losses)
+        state, improved = _validate(phase, model, device, state, losses)
         best = _weights(model) if improved else best
         if is_main():
-            moments = optimizer_tensors(optimizer.optimizer)
+            moments = optimizer_tensors(optimizer)
             save_checkpoint(folder, Checkpoint(state, _weights(model), moments, best))
         logger.info("%s epoch %d: %s", phase.name, state.epoch, state.history[-1])
         progress(phase.name, state.epoch, settings.epochs)
@@ -136,17 +134,23 @@ def _threads(model: PostModel) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def make_accelerator(settings: TrainingSettings) -> Accelerator:
-    """Device and precision: bf16 on a GPU that has it, float32 elsewhere unless asked for."""
-    cpu = settings.device == "cpu" or not torch.cuda.is_available()
-    precision = settings.mixed_precision
-    if precision == "auto":
-        precision = "bf16" if not cpu and torch.cuda.is_bf16_supported() else "no"
-    return Accelerator(cpu=cpu, mixed_precision=precision)
+def mixed_precision(settings: TrainingSettings, device: torch.device) -> torch.autocast:
+    """Training in bf16 on a GPU that has it, in float32 elsewhere unless asked for.
+
+    What is predicted, on val too, is in float32: as the model will be when it comes from disk.
+    """
+    wanted = settings.mixed_precision == "bf16"
+    if settings.mixed_precision == "auto":
+        wanted = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return torch.autocast(device.type, torch.bfloat16, enabled=wanted)
 
 
 def _train_epoch(
-    phase: Phase, model: nn.Module, optimizer: Any, accelerator: Accelerator, epoch: int
+    phase: Phase,
+    model: PostModel,
+    optimizer: torch.optim.Optimizer,
+    device: torch.device,
+    epoch: int,
 ) -> dict[str, float]:
     """One pass over train. Returns each loss term and the total, as means over posts of train."""
     settings = phase.settings
@@ -164,19 +168,17 @@ def _train_epoch(
         factor = learning_rate_factor(settings, epoch * steps + number, settings.epochs * steps)
         for group in optimizer.param_groups:
             group["lr"] = group["peak_lr"] * factor
-        with accelerator.autocast():
+        with mixed_precision(settings, device):
             losses = [
                 total_loss(terms, model(batch), batch)
-                for terms, batch in (
-                    (terms, batch.to(accelerator.device)) for terms, batch in parts
-                )
+                for terms, batch in ((terms, batch.to(device)) for terms, batch in parts)
             ]
         total = torch.stack([loss.total for loss in losses]).sum()
         _refuse_not_finite(phase, total, epoch)
         optimizer.zero_grad()
-        accelerator.backward(total)
+        total.backward()  # type: ignore[no-untyped-call]
         add_up_gradients(model)
-        accelerator.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
+        nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
         optimizer.step()
         values = {name: value for loss in losses for name, value in loss.parts.items()}
         for name, value in {**values, "total": float(total.detach())}.items():

@@ -90,8 +90,7 @@ def _train(
     progress: Progress,
 ) -> Trained:
     """One teacher or student, from fresh weights."""
-    model = new_model(data, config)
-    phase = labelled_phase(name, data, config, streams)
+    phase, model = labelled_phase(name, data, config, streams), new_model(data, config)
     state = run_phase(phase, model, folder / name.replace(" ", "-"), progress)
     report: dict[str, Any] = {"name": name, "epochs": state.epoch, "best_epoch": state.best_epoch}
     report["val_" + config.training.select_by] = state.best_score
@@ -102,7 +101,7 @@ def _pseudo_label(teacher: Trained, unlabeled: _Unlabeled, config: Config) -> Ps
     logits = predict_logits(
         teacher.model,
         unlabeled.dataset,
-        pick_device(config),
+        pick_device(config.training),
         workers=config.training.workers,
     )
     return weigh_pseudo_labels(softmax(logits), config.self_training)

@@ -50,8 +50,8 @@ def train_supervised(
     data: TrainingData, config: Config, folder: Path, progress: Progress = silent
 ) -> Trained:
     """Train one classifier from one seed; checkpoints go to folder."""
-    model = new_model(data, config)
-    return Trained(model, run_phase(labelled_phase("train", data, config), model, folder, progress))
+    phase, model = labelled_phase("train", data, config), new_model(data, config)
+    return Trained(model, run_phase(phase, model, folder, progress))
 
 
 def labelled_phase(
@@ -114,12 +114,13 @@ def loss_terms(data: TrainingData, config: Config) -> Mapping[str, Weighted]:
 def _refuse_all_alike(train: PostDataset) -> None:
     """train: with contents."""
     assert train.contents is not None
+    whole = train.contents[(train.contents >= 0).all(axis=1)]
     for column, part in enumerate(("text", "picture")):
-        if len(np.unique(train.contents[:, column])) < 2:
+        if len(np.unique(whole[:, column])) < 2:
             raise DataError(
-                "train",
-                f"posts with different {part}s, for losses.itc and losses.itm to tell apart",
-                f"the same {part} in all {len(train)}",
+                "train, for losses.itc and losses.itm to tell apart",
+                f"posts with text and picture, of different {part}s",
+                f"the same {part} in all of them" if len(whole) else "none that has both",
                 "Set losses.itc=0 and losses.itm=0.",
             )
 
