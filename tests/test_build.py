@@ -143,3 +143,32 @@ def test_swapped_checkpoints_are_refused(tiny_bert: Path, tiny_vit: Path, part: 
         EncoderError, match=rf"^encoders\.{part}\.name: expected a model that reads"
     ):
         load_encoders(config, 5, 7)
+
+
+def test_over_frozen_encoders_the_contrastive_loss_has_projections_to_train() -> None:
+    model = build(parse_config({"losses": {"itc": 0.1, "itc_width": 6}}))
+
+    assert branches_of(model) == (6, 6)
+    assert model.alignment is not None
+    assert [name for name, _ in model.alignment.named_parameters()] == ["log_scale"]
+
+
+def test_over_trained_encoders_it_has_projections_of_its_own(trainable: Config) -> None:
+    losses = trainable.losses.model_copy(update={"itc": 0.1, "itc_width": 6})
+
+    model = build(trainable.model_copy(update={"losses": losses}))
+
+    assert model.alignment is not None and model.text is not None
+    assert isinstance(model.text.project, torch.nn.Identity)
+    assert isinstance(model.alignment.text, torch.nn.Linear)
+    assert model.alignment.text.weight.shape == (6, model.text.dim)
+
+
+def test_the_losses_do_not_change_how_the_rest_of_the_model_starts() -> None:
+    plain = build(parse_config({"encoders": {"projection": 6}}))
+    paired = build(
+        parse_config({"encoders": {"projection": 6}, "losses": {"itc": 0.1, "itm": 0.1}})
+    )
+
+    weights = paired.state_dict()
+    assert all(torch.equal(weights[name], value) for name, value in plain.state_dict().items())

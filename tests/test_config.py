@@ -174,7 +174,7 @@ def test_a_file_that_extends_nothing_known_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text('extends = "mmbd"\n')
 
-    with pytest.raises(ConfigError, match="Did you mean 'mmbt'"):
+    with pytest.raises(ConfigError, match=r"mine\.toml, extends: .*Did you mean 'mmbt'"):
         load_config(file=file)
 
 
@@ -185,6 +185,18 @@ TRAINED = "encoders.text.trainable=true"
     ("overrides", "message"),
     [
         (["losses.itc=0.6", "losses.itm=0.4"], "itc + itm must be below 1"),
+        (["losses.itc=0.1", "training.batch_size=1"], "training.batch_size >= 2"),
+        (["fusion.name=lxmert", TRAINED, "encoders.projection=8"], "no encoders.projection"),
+        (
+            [
+                "fusion.name=vilt",
+                TRAINED,
+                "encoders.image.trainable=true",
+                "encoders.image.layers=2",
+            ],
+            "set layers and frozen_layers under encoders.text",
+        ),
+        (["training.gradient_checkpointing=true"], "needs an encoder that trains"),
         (["losses.itm=0.1", "fusion.name=text_only"], "need a fusion that reads text and picture"),
         (["fusion.name=vilt"], "fusion 'vilt' needs encoders.text.trainable=true"),
         (["fusion.name=vilt", TRAINED, "encoders.image.name=x"], "fusion 'vilt' is one model"),

@@ -151,3 +151,18 @@ def test_joined_vectors_before_comments_are_kept() -> None:
     joined: Joined = wrapped(modality(1), modality(2), comments=comments)
 
     torch.testing.assert_close(joined.without_comments, fusion(modality(1), modality(2)).fused)
+
+
+@pytest.mark.parametrize("name", ["concat", "cross_attention"])
+def test_matched_and_swapped_posts_of_a_batch_are_learnt_by_heart(name: str) -> None:
+    model, term = make_model(name, projection=16), matching_term(1.0).term
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    before = float(term(model(BATCH), BATCH).detach())
+
+    for _ in range(60):
+        optimizer.zero_grad()
+        loss = term(model(BATCH), BATCH)
+        loss.backward()
+        optimizer.step()
+
+    assert float(loss.detach()) < 0.1 < before

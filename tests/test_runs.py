@@ -295,3 +295,18 @@ def test_a_model_trained_in_half_precision_predicts_as_it_does_from_disk(
         probs.append(loaded.predict(chosen_posts).probs)
         np.testing.assert_allclose(probs[-1][:, 0], kept["prob_negative"], atol=1e-6)
     assert not np.array_equal(probs[0], probs[1])
+
+
+def test_a_run_that_is_older_than_a_setting_goes_on_with_its_default(
+    posts_file: Path, tmp_path: Path
+) -> None:
+    config = load_config("text-only", values={"training.epochs": 1, "training.device": "cpu"})
+    train_run(load_posts(posts_file), config, tmp_path / "run")
+    file = tmp_path / "run" / "config.json"
+    settings = json.loads(file.read_text())
+    del settings["losses"]["itc"], settings["encoders"]["text"]["network"]
+    file.write_text(json.dumps(settings))
+
+    train_run(load_posts(posts_file), config, tmp_path / "run", seeds=2)
+
+    assert len(finished_seeds(tmp_path / "run")) == 2

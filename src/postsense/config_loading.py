@@ -30,7 +30,7 @@ def load_config(
     if preset is not None:
         _merge(settings, _read_preset(preset))
     if file is not None:
-        _merge(settings, _extended(_read_toml(file)))
+        _merge(settings, _extended(_read_toml(file), file))
     for override in overrides:
         _merge(settings, _parse_override(override))
     for key, value in (values or {}).items():
@@ -85,15 +85,18 @@ def _read_preset(name: str) -> dict[str, Any]:
     names = preset_names()
     if name not in names:
         raise ConfigError("--preset", "a preset's name", f"'{name}'", nearest(name, names))
-    return _extended(tomllib.loads(_preset_text(name)))
+    return _extended(tomllib.loads(_preset_text(name)), name)
 
 
-def _extended(settings: dict[str, Any]) -> dict[str, Any]:
+def _extended(settings: dict[str, Any], where: str | Path) -> dict[str, Any]:
     """The settings on top of those of the preset that they extend, if they name one."""
     name = settings.pop("extends", None)
     if name is None:
         return settings
-    merged = _read_preset(str(name))
+    if name not in preset_names():
+        known = nearest(str(name), preset_names())
+        raise ConfigError(f"{where}, extends", "a preset's name", f"'{name}'", known)
+    merged = _read_preset(name)
     _merge(merged, settings)
     return merged
 

@@ -296,6 +296,6 @@ def _refuse_too_many(
     raise DataError(
         name,
         f"at most {allowed:.0%} unusable rows",
-        f"{len(bad)} of {len(rows)}, the first '{posts[row].id}': {reasons[row]}",
-        "Run 'postsense check' for the whole list, or raise data.max_bad_fraction.",
+        f"{len(bad)} of {len(rows)}, the first '{posts[row].id}': {reasons[row].rstrip('.')}",
+        "Mend them, or raise data.max_bad_fraction: the others are used and these listed.",
     )

@@ -27,10 +27,11 @@ from postsense import __version__
 from postsense.atomic import replacing, write_json
 from postsense.classifier import Classifier, predict_prepared
 from postsense.config import Config
+from postsense.config_loading import parse_config
 from postsense.corpus.reading import open_corpus
 from postsense.data.splitting import Splits, split_posts
 from postsense.encoders.regions import REGIONS
-from postsense.errors import RunError
+from postsense.errors import ConfigError, RunError
 from postsense.evaluation.evaluate import metrics_of
 from postsense.inputs import BadRow, PreparedPosts, pick_device, reads_attributes
 from postsense.model_folder import load_model, save_model
@@ -41,7 +42,10 @@ from postsense.tables import write_bad_rows
 from postsense.training.methods import Fitted, fit_classifier, prepare_splits
 
 LEFTOVER = re.compile(r"\.(\w+\.(json|jsonl|parquet)|model)\.\w+(\.\w+)?$")
-NO_DIFFERENCE = {"encoders": {"cache", "threads"}, "training": {"workers"}}
+NO_DIFFERENCE = {
+    "encoders": {"cache", "threads"},
+    "training": {"workers", "gradient_checkpointing"},
+}
 
 
 @dataclass(frozen=True)
@@ -232,8 +236,7 @@ def _claim(folder: Path, config: Config, splits: Splits) -> None:
 
 
 def _refuse_other(folder: Path, settings: dict[str, Any], fingerprint: str) -> None:
-    before = read_json(folder / "config.json")
-    changed = _differences(before, settings)
+    changed = _differences(_settings_of(folder), settings)
     if changed:
         raise RunError(
             folder,
@@ -248,6 +251,15 @@ def _refuse_other(folder: Path, settings: dict[str, Any], fingerprint: str) -> N
             "posts, labels, splits or a corpus that differ",
             "Choose another --out, or the same table and corpus.",
         )
+
+
+def _settings_of(folder: Path) -> dict[str, Any]:
+    """The settings a run was started with; those that are newer than the run at their defaults."""
+    before = read_json(folder / "config.json")
+    try:
+        return parse_config(before).model_dump(mode="json")
+    except ConfigError:
+        return dict(before)  # what differs will say what this version does not know
 
 
 def _differences(before: Any, after: Any, prefix: str = "") -> dict[str, str]:

@@ -385,3 +385,9 @@ def test_mvsa_loads_in_a_moment(real_data: Path) -> None:
         load_posts(real_data / "mvsa_single" / "posts.jsonl")
         seconds = min(seconds, time.perf_counter() - start)
     assert seconds < 0.3
+
+
+def test_a_column_of_regions_that_holds_no_paths_is_no_obstacle(tmp_path: Path) -> None:
+    rows = [{"text": "a", "regions": ["EU", "US"]}, {"text": "b", "regions": {"box": 1}}]
+
+    assert load_posts(rows).column("regions") == [None, None]

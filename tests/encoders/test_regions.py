@@ -118,18 +118,18 @@ def test_equal_files_share_a_row_and_a_second_run_adds_none(tmp_path: Path, writ
     assert sum(len(shard) for shard in again.store.shards) == 2
 
 
-def test_a_width_that_differs_from_the_first_is_told_with_both_names(
+def test_a_width_that_differs_from_the_usual_one_is_told_with_both_names(
     tmp_path: Path, write: Write
 ) -> None:
-    first, odd, third = write("a"), write("b", width=7), write("c")
+    odd, first, third = write("b", width=7), write("a"), write("c")
 
-    column, bad = run(tmp_path / "cache", posts_of(first, odd, third))
+    column, bad = run(tmp_path / "cache", posts_of(odd, first, third))
 
-    assert str(bad[1]).startswith(
+    assert str(bad[0]).startswith(
         f"{odd}: expected features 5 wide, as in '{first}', found 7 wide."
     )
-    assert sorted(bad) == [1]
-    assert (column.rows >= 0).tolist() == [True, False, True]
+    assert sorted(bad) == [0]
+    assert (column.rows >= 0).tolist() == [False, True, True]
 
 
 def test_tables_of_two_widths_are_kept_apart(tmp_path: Path, write: Write) -> None:

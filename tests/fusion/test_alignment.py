@@ -34,4 +34,9 @@ def test_the_scale_starts_at_one_over_the_temperature_and_stays_below_its_bound(
     assert alignment(vectors, vectors).scale.item() == pytest.approx(1 / 0.07)
 
     nn.init.constant_(alignment.log_scale, 9.0)
-    assert alignment(vectors, vectors).scale.item() == MAX_SCALE
+    scale = alignment(vectors, vectors).scale
+    scale.backward()
+
+    assert scale.item() == pytest.approx(MAX_SCALE)
+    assert alignment.log_scale.grad is not None  # from the bound it can come down again
+    assert alignment.log_scale.grad.item() == pytest.approx(MAX_SCALE)

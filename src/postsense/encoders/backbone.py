@@ -134,8 +134,8 @@ def load_image_backbone(
     model = load_model(folder, where, pretrained=pretrained)
     part = dual_part(model, "vision_model")
     backbone = part if part is not None else model
-    if part is None and not _reads_pixels(model):
-        raise wrong_modality(where, "pictures", model)
+    if part is None and (not _reads_pixels(model) or _reads_both(model)):
+        raise wrong_modality(where, "pictures alone" if _reads_both(model) else "pictures", model)
     keep_layers(backbone, layers, "encoders.image.layers")
     if not hasattr(backbone.config, "patch_size"):
         _refuse_transformer_settings(None, pooling)

@@ -19,7 +19,7 @@ def checkpoint_gradients(network: EncoderNetwork) -> None:
             "training.gradient_checkpointing",
             "trained encoders that can compute their layers twice",
             f"'{type(model).__name__}', which cannot",
-            "Set it to false, or leave this encoder frozen.",
+            "Set it to false.",
         )
     # transformers renamed it in the middle of version 5
     name = "activation_checkpointing_enable"

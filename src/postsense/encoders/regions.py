@@ -8,6 +8,7 @@ becomes R tokens [features | boxes] of width D + 4, and their mean.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ MAX_REGIONS = 256
 BOX = 4  # left, top, right, bottom
 _VERSION = 1  # raise when the same file gives other tokens: kept features become stale
 _BATCH = 16  # files a thread reads at a time
+_LOOKED_AT = 64  # files that decide how wide features are
 _ANEW = "Write the file again, or drop the row."
 
 
@@ -39,19 +41,19 @@ def encode_regions(
 ) -> tuple[FeatureColumn, dict[int, PictureError]]:
     """The region features of the posts, and by position those that cannot be used.
 
-    No picture is read. The first sound file decides D; one that has another cannot be used, nor
-    can a post that has a picture and names no file. Half precision is kept.
+    No picture is read. D is the commonest among the first sound files; one that has another cannot
+    be used, nor can a post that has a picture and names no file. Half precision is kept.
 
     Args:
         cache: folder of what is kept.
     """
-    first = _first_width(posts)
-    width = 0 if first is None else first.width
+    usual = _usual_file(posts)
+    width = 0 if usual is None else usual.width
     key = f"{REGIONS}-v{_VERSION}-{width}"
     store = feature_store(cache, key, with_tokens=with_tokens)
-    files = Files(REGIONS, "read regions", _read, partial(_encode_files, first=first), _BATCH)
+    files = Files(REGIONS, "read regions", _read, partial(_encode_files, usual=usual), _BATCH)
     rows, bad = keep_files(posts, files, store, threads=threads, progress=progress)
-    if first is None:
+    if usual is None:
         _stand_in(store)
     bad.update(_lacking(posts))
     return FeatureColumn(store, rows), bad
@@ -110,20 +112,26 @@ def _refuse_ill_shaped(features: Tensor, boxes: Tensor, name: str) -> None:
 
 
 @dataclass(frozen=True)
-class _First:
-    """The file that decides the width D of all."""
+class _Usual:
+    """A file of the width D that all must have."""
 
     path: str
     width: int
 
 
-def _first_width(posts: Posts) -> _First | None:
-    for path in _paths(posts):
+def _usual_file(posts: Posts) -> _Usual | None:
+    """The first file of the commonest width, the earliest of equally common ones."""
+    of_width: dict[int, list[str]] = {}
+    for path in islice(_paths(posts), _LOOKED_AT):
         try:
-            return _First(path, parse_regions(_read(path), path).shape[1] - BOX)
+            width = parse_regions(_read(path), path).shape[1] - BOX
+            of_width.setdefault(width, []).append(path)
         except PictureError:
             continue  # told by keep_files, which comes to it too
-    return None
+    if not of_width:
+        return None
+    width = max(of_width, key=lambda width: len(of_width[width]))
+    return _Usual(of_width[width][0], width)
 
 
 def _paths(posts: Posts) -> Iterator[str]:
@@ -141,18 +149,18 @@ def _read(path: str) -> bytes:
         raise PictureError(path, expected, error.found, "Check the path, or write it.") from None
 
 
-def _encode_files(paths: Sequence[str], first: _First | None) -> list[Encoded | PictureError]:
-    return [_encode(path, first) for path in paths]
+def _encode_files(paths: Sequence[str], usual: _Usual | None) -> list[Encoded | PictureError]:
+    return [_encode(path, usual) for path in paths]
 
 
-def _encode(path: str, first: _First | None) -> Encoded | PictureError:
+def _encode(path: str, usual: _Usual | None) -> Encoded | PictureError:
     try:
         tokens = parse_regions(_read(path), path)
     except PictureError as error:
         return error
     width = tokens.shape[1] - BOX
-    if first is not None and width != first.width:
-        expected = f"features {first.width} wide, as in '{first.path}'"
+    if usual is not None and width != usual.width:
+        expected = f"features {usual.width} wide, as in '{usual.path}'"
         return PictureError(path, expected, f"{width} wide", "Take all from one detector.")
     return Encoded(tokens.mean(dim=0).numpy(), tokens.numpy())
 

@@ -91,7 +91,7 @@ def _shown(value: Any) -> str:
         return MISSING
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer():
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         return str(int(value))  # what pandas made of a whole number in a column with gaps
     text = str(value).encode("utf-8", "replace").decode()  # half a character cannot be printed
     return text.strip() or MISSING

@@ -84,11 +84,13 @@ def new_model(data: TrainingData, config: Config) -> PostModel:
     """
     torch.manual_seed(config.seed)
     text, image = data.train.columns.text, data.train.columns.image
+    _refuse_lacking(text, data.train.rows, "a text")
+    _refuse_lacking(image, data.train.rows, "a picture")
     encoders = load_encoders(config, _width(text), _width(image))
     model = build_model(config, encoders, len(data.classes))
-    _standardize(model.text, text, data.train.rows, "a text")
+    _standardize(model.text, text, data.train.rows)
     if not (config.fusion.name == "lxmert" and config.encoders.image.name == REGIONS):
-        _standardize(model.image, image, data.train.rows, "a picture")
+        _standardize(model.image, image, data.train.rows)
     return model  # LXMERT was trained on regions and boxes as they are
 
 
@@ -129,18 +131,17 @@ def _width(column: object) -> int | None:
     return column.store.dim if isinstance(column, FeatureColumn) else None
 
 
-def _standardize(branch: Branch | None, column: object, rows: "np.ndarray", modality: str) -> None:
+def _refuse_lacking(column: object, rows: "np.ndarray", modality: str) -> None:
+    if isinstance(column, FeatureColumn) and not (column.rows[rows] >= 0).any():
+        fix = "Add some, or choose --preset text-only or image-only."
+        raise DataError("train", f"posts with {modality}", "none", fix)
+
+
+def _standardize(branch: Branch | None, column: object, rows: "np.ndarray") -> None:
     if branch is None or not isinstance(column, FeatureColumn):
         return
     stored = column.rows[rows]
     stored = stored[stored >= 0][:STATISTICS_POSTS]
-    if not len(stored):
-        raise DataError(
-            "train",
-            f"posts with {modality}",
-            "none",
-            "Add some, or choose --preset text-only or image-only.",
-        )
     branch.standardize_with(*statistics(torch.from_numpy(column.store.pooled(stored))))
     if column.store.with_tokens:
         tokens, mask = column.store.tokens(stored[:TOKEN_STATISTICS_POSTS])
