@@ -139,8 +139,10 @@ class PostModel(nn.Module):
         return encoded
 
     def _picture(self, picture: Embeddings | Pixels | None) -> Embeddings | Pixels | None:
-        if self.image is None or picture is None:
-            return picture
+        if self.image is None:
+            return picture if isinstance(picture, Pixels) else None
+        if picture is None:
+            return None
         encoded: Embeddings = self.image(picture)
         return encoded
 
@@ -171,10 +173,11 @@ class PostModel(nn.Module):
         if self.alignment is None:
             return None
         if isinstance(text, Embeddings) and isinstance(image, Embeddings):
-            aligned: Aligned = self.alignment(text.pooled, image.pooled)
-            return aligned
-        fusion: Any = self._without_comments
-        aligned = self.alignment(*in_shares(fusion.unimodal, text, image))
+            vectors = text.pooled, image.pooled
+        else:
+            fusion: Any = self._without_comments
+            vectors = in_shares(fusion.unimodal, text, image)
+        aligned: Aligned = self.alignment(*vectors)
         return aligned
 
     def _match(self, read: Sequence[Read], joined: Joined, swaps: Tensor | None) -> Tensor | None:

@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 import torch
-from made_tokens import token_ids
+from made_tokens import (
+    assert_comments_meet_the_picture,
+    assert_each_teaches_its_own,
+    token_ids,
+)
 from torch import Tensor, nn
 
-from postsense.batches import Comments, Pixels
+from postsense.batches import Pixels
 from postsense.encoders.joint import load_joint_backbone
-from postsense.fusion.bitransformer import EarlyComments
 from postsense.fusion.vilt import Vilt
 
 CLS, SEP, HIDDEN = 2, 3, 16
@@ -169,22 +172,8 @@ def test_each_modality_alone_teaches_its_part_of_the_encoder(
 
     told, shown = fusion.unimodal(token_ids(TEXTS), pixels())
 
-    for vectors, own, other in ((told, words, patches), (shown, patches, words)):
-        loss = vectors.square().sum()
-        own_grad, other_grad = torch.autograd.grad(
-            loss, [own, other], retain_graph=True, allow_unused=True
-        )
-        assert own_grad.isfinite().all() and own_grad.abs().sum() > 0
-        assert other_grad is None or not other_grad.any()
+    assert_each_teaches_its_own((told, shown), (words, patches))
 
 
 def test_comments_are_read_with_the_posts_picture(make_fusion: Callable[..., Vilt]) -> None:
-    fusion = make_fusion()
-    early, texts, image = EarlyComments(fusion, 4).eval(), token_ids(TEXTS), pixels()
-    given = Comments(token_ids([[CLS, 5, SEP]] * 5), torch.tensor([[True]] * 5))
-
-    fused = early(texts, image, given).fused
-
-    comment = fusion(given.texts, image).fused
-    expected = early.project(torch.cat([comment, fusion(texts, image).fused], dim=1))
-    torch.testing.assert_close(fused, expected, **CLOSE)
+    assert_comments_meet_the_picture(make_fusion(), token_ids(TEXTS), pixels(), [CLS, 5, SEP])
