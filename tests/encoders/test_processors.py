@@ -106,6 +106,17 @@ def test_models_that_count_places_from_padding_on_read_fewer_tokens(
         model(input_ids=ids)
 
 
+def test_a_text_checkpoint_without_its_tokenizer_is_refused(
+    tiny_bert: Path, tmp_path: Path
+) -> None:
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(tiny_bert / name, tmp_path)
+
+    with pytest.raises(EncoderError, match="expected a checkpoint with its tokenizer, found") as e:
+        load_tokenizer(tmp_path, 16)
+    assert "of BertModel without one" in str(e.value) and "AutoTokenizer" in str(e.value)
+
+
 def test_a_picture_checkpoint_is_refused_as_text_encoder_in_one_line(tiny_vit: Path) -> None:
     with pytest.raises(EncoderError) as caught:
         load_tokenizer(tiny_vit, 16)

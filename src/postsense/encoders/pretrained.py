@@ -37,7 +37,8 @@ def _no_checkpoint(folder: Path, where: str) -> EncoderError:
         where,
         "a checkpoint with config.json and *.safetensors",
         f"'{folder}' with {sorted(item.name for item in folder.iterdir())[:8]}",
-        "Save it with model.save_pretrained(folder); pickled weights are never read.",
+        "Save model, tokenizer and image processor there with save_pretrained; pickled weights are"
+        " never read.",
     )
 
 

@@ -25,6 +25,7 @@ _OFFSET_POSITIONS = {  # they count positions from the id of padding on
     "xlm-roberta-xl",
     "xmod",
 }
+_VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json")
 _RESAMPLE = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 
 
@@ -63,6 +64,7 @@ def load_tokenizer(folder: Path, max_length: int) -> Tokenizer:
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError) as error:
         raise _cannot_read(folder, "text", "a tokenizer", error) from None
+    _refuse_made_up(folder)
     longest = min(tokenizer.model_max_length, _positions(folder))
     if max_length > longest:
         raise EncoderError(
@@ -72,6 +74,18 @@ def load_tokenizer(folder: Path, max_length: int) -> Tokenizer:
             f"Set encoders.text.max_length={longest}.",
         )
     return Tokenizer(tokenizer, max_length)
+
+
+def _refuse_made_up(folder: Path) -> None:
+    """transformers makes up a tokenizer that knows no word where a checkpoint has none."""
+    files = [folder / name for name in _VOCABULARIES]
+    if not any(file.is_file() for file in files) and not any(folder.glob("*.model")):
+        raise EncoderError(
+            "encoders.text.name",
+            "a checkpoint with its tokenizer",
+            f"'{folder}'{_architecture(folder)} without one",
+            "Save it there too: AutoTokenizer.from_pretrained(NAME).save_pretrained(folder).",
+        )
 
 
 def _positions(folder: Path) -> int:
