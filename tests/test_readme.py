@@ -13,7 +13,8 @@ from postsense.config_loading import load_config, preset_names
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MODELS = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
-PAGES = "".join(file.read_text(encoding="utf-8") for file in sorted((ROOT / "docs").rglob("*.md")))
+FILES = sorted((ROOT / "docs").rglob("*.md"))
+PAGES = "".join(file.read_text(encoding="utf-8") for file in FILES)
 BLOCK = re.compile(r"^```(?:console|sh|shell|bash)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -66,11 +67,13 @@ def test_the_page_on_models_names_every_preset_and_no_other() -> None:
 
 
 def test_settings_in_the_text_exist() -> None:
-    for key, value in re.findall(r"`--set (\w+\.[\w.]+)=(\S+?)`", README):
-        load_config(overrides=[f"{key}={value}"])
+    for key, value in re.findall(r"`--set (\w+\.[\w.]+)=(\S+?)`", README + PAGES):
+        if value != "..." and not key.startswith("section."):  # placeholders
+            load_config(overrides=[f"{key}={value}"])
 
 
-def test_files_that_the_readme_links_to_exist() -> None:
-    links = re.findall(r"\]\(([^)#]+)\)", README)
-    missing = [link for link in links if "://" not in link and not (ROOT / link).exists()]
+@pytest.mark.parametrize("file", [ROOT / "README.md", *FILES], ids=lambda file: file.name)
+def test_files_that_a_page_links_to_exist(file: Path) -> None:
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", file.read_text(encoding="utf-8"))
+    missing = [link for link in links if "://" not in link and not (file.parent / link).exists()]
     assert not missing

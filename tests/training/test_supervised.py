@@ -218,3 +218,32 @@ def test_posts_none_of_which_has_words_and_picture_cannot_be_matched(
 
     with pytest.raises(DataError, match="found none that has both"):
         labelled_phase("train", training_data(rows, config), config)
+
+
+def test_a_batch_of_one_text_among_others_trains(
+    post_rows: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    rows = [
+        {**row, "text": "the same" if number else "another"} for number, row in enumerate(post_rows)
+    ]
+    config = load_config("concat", values=PAIRS | {"training.batch_size": 4, "training.epochs": 1})
+
+    [record] = train_supervised(training_data(rows, config), config, tmp_path).state.history
+
+    assert np.isfinite(record["train_total"])
+    assert record["train_itc"] == pytest.approx(0, abs=0.2)  # but for the batch with the other
+
+
+def test_frozen_layers_are_saved_as_the_checkpoint_has_them(
+    tiny_bert: Path, post_rows: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    settings = {"encoders.text.trainable": True, "encoders.text.frozen_layers": 1}
+    config = configured(tiny_bert, **settings, **{"training.encoder_learning_rate": 0.001})
+    before = load_text_backbone(tiny_bert, None).state_dict()
+
+    model = train_supervised(training_data(post_rows, config), config, tmp_path).model
+
+    moved = {
+        name for name, value in encoder_weights(model).items() if not value.equal(before[name])
+    }
+    assert moved and all("layer.1." in name or "pooler" in name for name in moved)
