@@ -329,7 +329,7 @@ def test_too_many_missing_pictures_are_refused(
     postsense: Any, trained_run: Path, post_rows: Rows, write: Any, tmp_path: Path
 ) -> None:
     table = write([{**row, "image": f"lost-{row['id']}.png"} for row in post_rows])
-    found = ["at most 5% unusable rows", "45 of 45", "lost-p0.png", "postsense check"]
+    found = ["at most 5% unusable rows", "45 of 45", "lost-p0.png", "raise data.max_bad_fraction"]
     assert_refused(postsense("train", table, "--out", tmp_path / "run"), *found)
     out = tmp_path / "out.csv"
     assert_refused(postsense("predict", trained_run, table, "--out", out), *found)
