@@ -45,7 +45,8 @@ FROZEN = {
         "training.mixed_precision": "bf16",
     },
 }
-FINE_TUNED = dict.fromkeys(FUSIONS, {"training.patience": 0, "training.mixed_precision": "bf16"})
+_QUICK = {"training.patience": 0, "training.mixed_precision": "bf16"}
+FINE_TUNED = {"Conc": _QUICK, "Att": _QUICK}
 
 
 def train_all(
