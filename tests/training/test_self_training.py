@@ -20,6 +20,7 @@ from postsense.errors import ConfigError, DataError
 from postsense.posts import Posts
 from postsense.runs import train_run
 from postsense.training import self_training
+from postsense.training.loop import Phase
 from postsense.training.methods import Fitted, fit_classifier, prepare_splits
 
 
@@ -65,7 +66,7 @@ def test_a_run_killed_between_students_ends_as_if_it_had_not_been(
     config, run_phase = configured(synthetic_corpus), self_training.run_phase
     whole = fit(posts, config, tmp_path / "whole")
 
-    def killed(phase: self_training.Phase, *others: Any) -> Any:
+    def killed(phase: Phase, *others: Any) -> Any:
         if phase.name == "student 2":
             raise KeyboardInterrupt
         return run_phase(phase, *others)
@@ -117,10 +118,10 @@ def test_pseudo_labels_are_the_teachers_and_come_from_train(
 def test_students_learn_from_their_teachers_probabilities(
     posts: Posts, synthetic_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[self_training.Phase] = []
+    seen: list[Phase] = []
     run_phase = self_training.run_phase
 
-    def spy(phase: self_training.Phase, *others: Any) -> Any:
+    def spy(phase: Phase, *others: Any) -> Any:
         seen.append(phase)
         return run_phase(phase, *others)
 
