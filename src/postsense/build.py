@@ -1,13 +1,14 @@
 """Settings → the model they describe."""
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import nn
 
-from postsense.config import Config
+from postsense.config import JOINT, Config
 from postsense.encoders.backbone import (
+    Backbone,
     ImageEncoder,
     TextBackbone,
     TextEncoder,
@@ -31,8 +32,6 @@ from postsense.fusion.lxmert import Lxmert
 from postsense.fusion.vilt import Vilt
 from postsense.inputs import reads_comments, reads_image, reads_text
 from postsense.model import Branch, PostModel
-
-JOINT = ("bitransformer", "vilt", "lxmert")  # fusions that encode words and picture together
 
 
 @dataclass(frozen=True)
@@ -67,9 +66,7 @@ def load_encoders(
     if reads_image(config) and settings.image.trainable:
         folder, pooling = image_checkpoint(settings), settings.image.pooling
         network = load_image_backbone(folder, settings.image.layers, pooling, pretrained=pretrained)
-        freeze_layers(network, settings.image.frozen_layers, "encoders.image.frozen_layers")
-        if config.training.gradient_checkpointing:
-            checkpoint_gradients(network)
+        _limit_training(network, config, "image")
         image = ImageEncoder(network, pooling)
         image_dim = _output_dim(image)
     return Encoders(text, image, text_dim, image_dim)
@@ -82,21 +79,27 @@ def _load_text_network(
     network: TextBackbone | CnnNetwork | BilstmNetwork
     if settings.network == "transformer":
         network = load_text_backbone(folder, settings.layers, pretrained=pretrained)
-        freeze_layers(network, settings.frozen_layers, "encoders.text.frozen_layers")
+        _limit_training(network, config, "text")
     else:
         network = load_word_network(folder, settings, pretrained=pretrained)
-    if config.training.gradient_checkpointing:
-        checkpoint_gradients(network)
+        if config.training.gradient_checkpointing:
+            checkpoint_gradients(network)  # says that it cannot
     return network
 
 
 def _load_joint(config: Config, kind: JointKind, *, pretrained: bool) -> JointBackbone:
     settings, folder = config.encoders.text, text_checkpoint(config.encoders)
     network = load_joint_backbone(folder, kind, settings.layers, pretrained=pretrained)
-    freeze_layers(network, settings.frozen_layers, "encoders.text.frozen_layers")
+    _limit_training(network, config, "text")
+    return network
+
+
+def _limit_training(network: Backbone, config: Config, part: Literal["text", "image"]) -> None:
+    """Freeze the first layers and checkpoint gradients, where the settings say so."""
+    frozen_layers = getattr(config.encoders, part).frozen_layers
+    freeze_layers(network, frozen_layers, f"encoders.{part}.frozen_layers")
     if config.training.gradient_checkpointing:
         checkpoint_gradients(network)
-    return network
 
 
 def build_model(config: Config, encoders: Encoders, classes: int) -> PostModel:

@@ -9,6 +9,8 @@ MetricName = Literal["accuracy", "macro_f1", "weighted_f1", "loss"]
 Pooling = Literal["mean", "max", "cls"]
 UNREAD_IN_PREDICT = ("label", "split", "comments", "attributes", "created_at")  # of our columns
 
+JOINT = ("bitransformer", "vilt", "lxmert")  # fusions that encode words and picture together
+
 
 class Section(BaseModel):
     """A group of settings: immutable, and an unknown key is an error."""
@@ -271,7 +273,7 @@ class Config(Section):
 
     def _refuse_unfit_encoders(self) -> None:
         text, image, fusion = self.encoders.text, self.encoders.image, self.fusion.name
-        if fusion in ("bitransformer", "vilt", "lxmert"):
+        if fusion in JOINT:
             if not text.trainable:
                 raise ValueError(f"fusion '{fusion}' needs encoders.text.trainable=true")
             if self.encoders.projection is not None:
