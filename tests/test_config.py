@@ -86,7 +86,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_one() -> None:
 
 
 def test_an_unknown_key_that_resembles_none_is_refused_with_all_keys() -> None:
-    with pytest.raises(ConfigError, match=r"unknown 'zzz' \(Choose one of \['comments\..*'\]\)"):
+    with pytest.raises(ConfigError, match=r"unknown 'zzz' \(Choose one of \['clustering\..*'\]\)"):
         load_config(overrides=["zzz=5"])
 
 

@@ -1,0 +1,63 @@
+"""Settings of a corpus, and of what it lends."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from postsense.config.data import Columns
+from postsense.config.encoders import EncoderSettings
+from postsense.config.section import Section
+
+
+class CorpusSettings(Section):
+    """What a corpus of posts and comments is built with; kept in its manifest."""
+
+    columns: Columns = Columns()
+    comment_post: str = Field("post_id", description="the post's id in a table of comments")
+    comment_text: str = Field("text", description="the words in a table of comments")
+    language: str = Field("en", description="ISO 639-1 code of the posts kept; 'any': all")
+    min_language_confidence: float = Field(
+        0.5, ge=0, le=1, description="probability of the language below which a post is dropped"
+    )
+    require_image: bool = Field(True, description="drop posts without a picture")
+    require_comments: bool = Field(True, description="drop posts without comments")
+    max_bad_fraction: float = Field(
+        0.05, ge=0, le=1, description="share of unusable rows above which a build refuses"
+    )
+    encoders: EncoderSettings = EncoderSettings()
+    index: Literal["auto", "exact", "compressed"] = Field(
+        "auto", description="auto: exact search below exact_below posts"
+    )
+    exact_below: int = Field(50_000, ge=0, description="posts up to which search is exact")
+    min_recall: float = Field(
+        0.95, ge=0, le=1, description="recall@K against exact search that an index must reach"
+    )
+
+
+class RetrievalSettings(Section):
+    corpus: Path | None = Field(None, description="folder of the corpus that lends comments")
+    alpha: float | None = Field(
+        None, ge=0, le=1, description="weight of the picture (alpha); none: from the data, Eqs. 2-4"
+    )
+    fidelity: Literal["corrected", "released"] = Field(
+        "corrected", description="'released': two indexes and the intersection of their answers"
+    )
+    posts: int = Field(10, ge=1, description="similar posts that lend comments")
+    per_picture: int = Field(2, ge=1, description="similar posts on one picture at most")
+    min_score: float = Field(
+        0.4, ge=-1, le=1, description="fused score below which a post lends nothing; -1: all lend"
+    )
+
+
+class CommentSettings(Section):
+    count: int = Field(5, ge=0, description="hint comments of a post (N); 0: none are read")
+    per_post: int = Field(5, ge=1, description="first comments taken of a similar post")
+    dropout: float = Field(0.8, ge=0, lt=1, description="dropout on the vectors of hint comments")
+    min_words: int = Field(3, ge=1, description="words a comment must have")
+    max_generic: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="likeness to phrases like 'thank you' from which a comment is dropped",
+    )

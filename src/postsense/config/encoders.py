@@ -1,0 +1,83 @@
+"""Settings of the encoders of words and pictures."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from postsense.config.section import Section
+
+Pooling = Literal["mean", "max", "cls"]
+Fidelity = Literal["corrected", "released"]
+
+_FIDELITY = (
+    "'released': a frozen encoder runs at every step in training mode, its dropout on and its"
+    " batch statistics moving, as in the code of SPP-SCL"
+)
+
+
+class TextEncoderSettings(Section):
+    name: str = Field(
+        "builtin", description="'builtin' (MiniLM), Hugging Face name or local folder"
+    )
+    pooling: Pooling = Field("mean", description="how token states become one vector")
+    layers: int | None = Field(None, ge=1, description="transformer layers kept; none: all")
+    max_length: int = Field(64, ge=4, description="tokens kept of a text, special tokens included")
+    normalize: Literal["raw", "tweet"] = Field(
+        "raw", description="'tweet': @USER, HTTPURL and :emoji_name:"
+    )
+    network: Literal["transformer", "bilstm", "cnn"] = Field(
+        "transformer",
+        description="what reads the words: the checkpoint, or a new net over its word embeddings",
+    )
+    trainable: bool = Field(False, description="train the encoder; frozen ones are encoded once")
+    frozen_layers: int = Field(
+        0, ge=0, description="first layers, and what is below them, that do not train; 0: all train"
+    )
+    read_layers: int = Field(
+        1, ge=1, description="last layers whose tokens the fusion reads; above 1: 'cross_modal'"
+    )
+    fidelity: Fidelity = Field("corrected", description=_FIDELITY)
+
+    @property
+    def runs_inside(self) -> bool:
+        """Whether the encoder runs in the model at every step, rather than once before."""
+        return self.trainable or self.fidelity == "released"
+
+
+class ImageEncoderSettings(Section):
+    name: str = Field(
+        "builtin",
+        description="'builtin' (EfficientNet-Lite0), Hugging Face name, local folder, or 'regions':"
+        " the features that the table's column names",
+    )
+    pooling: Pooling = Field("mean", description="how picture regions become one vector")
+    layers: int | None = Field(None, ge=1, description="transformer layers kept; none: all")
+    trainable: bool = Field(False, description="train the encoder; frozen ones are encoded once")
+    frozen_layers: int = Field(
+        0, ge=0, description="first layers, and what is below them, that do not train; 0: all train"
+    )
+    fidelity: Fidelity = Field("corrected", description=_FIDELITY)
+
+    @property
+    def runs_inside(self) -> bool:
+        """Whether the encoder runs in the model at every step, rather than once before."""
+        return self.trainable or self.fidelity == "released"
+
+
+class EncoderSettings(Section):
+    text: TextEncoderSettings = TextEncoderSettings()
+    image: ImageEncoderSettings = ImageEncoderSettings()
+    projection: int | None = Field(
+        None,
+        ge=1,
+        description="width of a trained layer over each modality; none: no such layer,"
+        " but with ITC over frozen encoders one of losses.itc_width",
+    )
+    allow_download: bool = Field(
+        False, description="let a Hugging Face name be fetched from the hub over the network"
+    )
+    cache: Path | None = Field(
+        None, description="folder of kept features; none: $POSTSENSE_CACHE or ~/.cache/postsense"
+    )
+    threads: int = Field(0, ge=0, description="CPU threads that encode; 0: all cores")

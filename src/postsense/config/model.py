@@ -1,0 +1,106 @@
+"""Settings of the fusion and of what is minimised."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from postsense.config.section import Section
+
+JOINT = ("bitransformer", "vilt", "lxmert")  # fusions that encode words and picture together
+
+
+class FusionSettings(Section):
+    name: Literal[
+        "concat",
+        "cross_attention",
+        "co_memory",
+        "hierarchical",
+        "bitransformer",
+        "vilt",
+        "lxmert",
+        "cross_modal",
+        "text_only",
+        "image_only",
+    ] = Field("concat", description="how picture and words are joined")
+    hidden: int = Field(
+        256, ge=0, description="width F of the fused vector; 0: concat without a layer of its own"
+    )
+    fidelity: Literal["corrected", "released"] = Field(
+        "corrected",
+        description="'released': with the quirks of the authors' code, where it has any",
+    )
+    picture_tokens: int = Field(
+        3, ge=1, description="vectors of a picture that the bitransformer reads, at most"
+    )
+    reader_width: int = Field(
+        128, ge=2, multiple_of=2, description="width of read words and regions ('cross_modal')"
+    )
+    shared_width: int = Field(
+        32, ge=1, description="width P of the space of words and pictures ('cross_modal')"
+    )
+    interaction: Literal["attention", "none"] = Field(
+        "attention",
+        description="'none': words and pictures of 'cross_modal' do not attend before they join",
+    )
+    input_dropout: float = Field(0.3, ge=0, lt=1, description="dropout on encoder outputs")
+    dropout: float = Field(0.5, ge=0, lt=1, description="dropout on the fused vector")
+
+
+class LossSettings(Section):
+    classification: float = Field(
+        1.0, ge=0, description="weight of the cross-entropy on labels, before 1 - itc - itm"
+    )
+    class_weights: Literal["none", "balanced"] = Field(
+        "none", description="'balanced': N / (K * posts of the class)"
+    )
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="mass moved to the other classes")
+    itc: float = Field(
+        0.0, ge=0, lt=1, description="weight of the image-text contrastive loss (beta_c)"
+    )
+    itm: float = Field(
+        0.0, ge=0, lt=1, description="weight of the image-text matching loss (beta_m)"
+    )
+    itc_width: int = Field(512, ge=1, description="width of the vectors that are contrasted (P)")
+    temperature: float = Field(
+        0.07, ge=0.01, description="temperature of ITC before training, which learns it"
+    )
+    mismatched: float = Field(
+        0.5, gt=0, lt=1, description="probability that ITM shows a picture with another text"
+    )
+    intra_text: float = Field(
+        0.0, ge=0, description="weight of the supervised contrast among texts (L_clt)"
+    )
+    intra_image: float = Field(
+        0.0, ge=0, description="weight of the supervised contrast among pictures (L_cli)"
+    )
+    inter_modal: float = Field(
+        0.0, ge=0, description="weight of the supervised contrast of pictures with texts (L_clm)"
+    )
+    inter_step: Literal["same", "second"] = Field(
+        "same", description="'second': inter_modal has an update of its own, if the gate opens"
+    )
+    gate_threshold: float = Field(
+        2 / 3, ge=0, le=1, description="consistency from which the second step is left out"
+    )
+    contrast_temperature: float = Field(
+        0.07, ge=0.01, description="temperature of the supervised contrast, which stays (tau)"
+    )
+    fidelity: Literal["corrected", "released"] = Field(
+        "corrected", description="'released': contrast and gate as in the code of SPP-SCL"
+    )
+
+    @property
+    def contrasts(self) -> bool:
+        """Whether posts are compared by their labels."""
+        return max(self.intra_text, self.intra_image, self.inter_modal) > 0
+
+    @property
+    def aligns(self) -> bool:
+        """Whether words and pictures are compared in one space."""
+        return self.itc > 0 or self.contrasts
+
+    @model_validator(mode="after")
+    def _leaves_room(self) -> "LossSettings":
+        if self.itc + self.itm >= 1:
+            raise ValueError("itc + itm must be below 1: the rest is the weight of the labels")
+        return self

@@ -1,0 +1,128 @@
+"""All settings of a run, and which of them fit together."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from postsense.config.corpus import CommentSettings, RetrievalSettings
+from postsense.config.data import DataSettings
+from postsense.config.encoders import EncoderSettings
+from postsense.config.model import JOINT, FusionSettings, LossSettings
+from postsense.config.section import Section
+from postsense.config.training import ClusteringSettings, SelfTrainingSettings, TrainingSettings
+
+MethodName = Literal["supervised", "self_training", "two_step_contrastive", "cluster_pseudo_labels"]
+
+
+class Config(Section):
+    """All settings of a run."""
+
+    method: MethodName = "supervised"
+    seed: int = Field(0, ge=0, description="start of every random choice")
+    data: DataSettings = DataSettings()
+    encoders: EncoderSettings = EncoderSettings()
+    retrieval: RetrievalSettings = RetrievalSettings()
+    comments: CommentSettings = CommentSettings()
+    fusion: FusionSettings = FusionSettings()
+    losses: LossSettings = LossSettings()
+    training: TrainingSettings = TrainingSettings()
+    self_training: SelfTrainingSettings = SelfTrainingSettings()
+    clustering: ClusteringSettings = ClusteringSettings()
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Config":
+        corpus, words = self.retrieval.corpus, self.fusion.name != "image_only"
+        if corpus is not None and self.comments.count > 0 and not words:
+            raise ValueError(
+                "comments are words, which 'image_only' does not read: comments.count=0"
+            )
+        self._refuse_unfit_losses()
+        self._refuse_unfit_encoders()
+        self._refuse_unfit_fusion()
+        return self
+
+    def _refuse_unfit_losses(self) -> None:
+        losses, batch_size = self.losses, self.training.batch_size
+        compared = losses.aligns or losses.itm > 0
+        if compared and self.fusion.name in ("text_only", "image_only"):
+            raise ValueError(
+                "losses.itc, itm, intra_text, intra_image and inter_modal need a fusion that reads"
+                " text and picture"
+            )
+        if (compared or self.fusion.name == "cross_modal") and batch_size < 2:
+            raise ValueError(
+                "losses that compare posts, and 'cross_modal', need training.batch_size >= 2"
+            )
+        second = losses.inter_modal > 0 and losses.inter_step == "second"
+        if self.method == "two_step_contrastive" and not second:
+            raise ValueError(
+                "method 'two_step_contrastive' needs losses.inter_modal above 0 and"
+                " losses.inter_step=second"
+            )
+        if self.method == "cluster_pseudo_labels" and (compared or losses.class_weights != "none"):
+            raise ValueError(
+                "method 'cluster_pseudo_labels' has no labels to contrast or weigh:"
+                " losses of classification alone"
+            )
+
+    def _refuse_unfit_fusion(self) -> None:
+        text, fusion, cross_modal = (
+            self.encoders.text,
+            self.fusion,
+            self.fusion.name == "cross_modal",
+        )
+        if fusion.hidden == 0 and fusion.name not in ("concat", "text_only", "image_only"):
+            raise ValueError(f"fusion '{fusion.name}' needs fusion.hidden >= 1")
+        if fusion.hidden == 0 and self.retrieval.corpus is not None and self.comments.count > 0:
+            raise ValueError("hint comments need fusion.hidden >= 1")
+        if cross_modal and self.encoders.projection is not None:
+            raise ValueError(
+                "fusion 'cross_modal' has projections of its own: no encoders.projection"
+            )
+        if text.read_layers > 1 and not cross_modal:
+            raise ValueError("encoders.text.read_layers above 1 needs fusion 'cross_modal'")
+        if text.read_layers > 1 and text.network != "transformer":
+            raise ValueError("encoders.text.read_layers above 1 needs network=transformer")
+        if self.method == "cluster_pseudo_labels" and fusion.name in JOINT:
+            raise ValueError(
+                f"method 'cluster_pseudo_labels' clusters what words and picture give apart, and"
+                f" '{fusion.name}' encodes them together"
+            )
+
+    def _refuse_unfit_encoders(self) -> None:
+        text, image, fusion = self.encoders.text, self.encoders.image, self.fusion.name
+        if fusion in JOINT:
+            if not text.trainable:
+                raise ValueError(f"fusion '{fusion}' needs encoders.text.trainable=true")
+            if self.encoders.projection is not None:
+                raise ValueError(f"fusion '{fusion}' has layers of its own: no encoders.projection")
+            if text.network != "transformer":
+                raise ValueError(f"fusion '{fusion}' needs encoders.text.network=transformer")
+        if fusion == "vilt" and (not image.trainable or image.name != text.name):
+            raise ValueError(
+                "fusion 'vilt' is one model: encoders.image.trainable=true and the same name"
+                " under encoders.text and encoders.image"
+            )
+        if fusion == "vilt" and (image.layers is not None or image.frozen_layers > 0):
+            raise ValueError(
+                "fusion 'vilt' is one model: set layers and frozen_layers under encoders.text"
+            )
+        if self.training.gradient_checkpointing and not (text.trainable or image.trainable):
+            raise ValueError("training.gradient_checkpointing needs an encoder that trains")
+        if fusion == "lxmert" and image.trainable:
+            raise ValueError("fusion 'lxmert' reads frozen regions: encoders.image.trainable=false")
+        if image.name == "regions" and image.trainable:
+            raise ValueError("encoders.image 'regions' are kept features: trainable=false")
+        if image.name == "regions" and self.method == "self_training":
+            raise ValueError("self_training reads pictures of the corpus, which has no 'regions'")
+        for part, settings in (("text", text), ("image", image)):
+            if settings.frozen_layers > 0 and not settings.trainable:
+                raise ValueError(
+                    f"encoders.{part}.frozen_layers needs encoders.{part}.trainable=true"
+                )
+        for part, fidelity in (("text", text.fidelity), ("image", image.fidelity)):
+            unfit = fusion in JOINT or (part == "image" and image.name == "regions")
+            if fidelity == "released" and unfit:
+                raise ValueError(f"encoders.{part}.fidelity=released is for frozen checkpoints")
+        if text.network != "transformer" and not text.trainable:
+            raise ValueError(f"encoders.text.network '{text.network}' is new: trainable=true")

@@ -1,0 +1,76 @@
+"""Settings of the optimisation and of each method."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from postsense.config.section import Section
+
+MetricName = Literal["accuracy", "macro_f1", "weighted_f1", "loss"]
+
+
+class TrainingSettings(Section):
+    epochs: int = Field(30, ge=1, description="passes over train at most")
+    batch_size: int = Field(256, ge=1, description="posts a step (B)")
+    learning_rate: float = Field(5e-4, gt=0, description="peak rate of fusion and head")
+    encoder_learning_rate: float = Field(2e-5, gt=0, description="peak rate of trained encoders")
+    weight_decay: float = Field(0.01, ge=0, description="AdamW decay, not on biases and norms")
+    warmup_fraction: float = Field(0.1, ge=0, le=1, description="share of steps that warm up")
+    schedule: Literal["linear", "cosine", "constant", "step"] = Field(
+        "linear", description="how the rate falls; 'step': times step_factor every step_epochs"
+    )
+    step_epochs: int = Field(10, ge=1, description="epochs of one rate ('step')")
+    step_factor: float = Field(0.5, gt=0, le=1, description="what the rate is cut to ('step')")
+    max_grad_norm: float = Field(1.0, gt=0, description="global norm above which gradients shrink")
+    select_by: MetricName = Field("loss", description="validation metric of the kept checkpoint")
+    patience: int = Field(
+        5, ge=0, description="epochs in a row without a better metric that are borne"
+    )
+    mixed_precision: Literal["auto", "no", "bf16"] = Field(
+        "auto", description="auto: bf16 on a GPU that has it"
+    )
+    gradient_checkpointing: bool = Field(
+        False, description="compute trained transformers twice, to keep less of them in memory"
+    )
+    start_from: Path | None = Field(
+        None, description="run or model folder whose weights training starts from, but for the head"
+    )
+    device: Literal["auto", "cpu"] = "auto"
+    workers: int = Field(0, ge=0, description="processes that load batches; never changes a result")
+
+
+class SelfTrainingSettings(Section):
+    rounds: int = Field(3, ge=1, description="students trained one after the other (T)")
+    neighbors: int = Field(3, ge=1, description="similar posts of a labelled post (K)")
+    weight: float = Field(1.0, ge=0, description="weight of the divergence from the teacher")
+    comment_dropout: float = Field(
+        0.5, ge=0, lt=1, description="probability that a student misses a comment"
+    )
+    weighting: Literal["none", "confidence", "adaptive"] = Field(
+        "confidence",
+        description="how much a pseudo-label counts: 1, its certainty, or 0/1 by class",
+    )
+    threshold: float = Field(
+        0.7, ge=0, le=1, description="confidence asked of the surest class ('adaptive', tau)"
+    )
+
+
+class ClusteringSettings(Section):
+    clusters: int = Field(2, ge=2, description="clusters of posts (k)")
+    algorithm: Literal["kmeans", "gmm"] = Field(
+        "kmeans", description="k-means, or a Gaussian mixture with one covariance for all clusters"
+    )
+    restarts: int = Field(10, ge=1, description="starts of the clustering; the best is kept")
+    scaling: Literal["equal", "none"] = Field(
+        "equal", description="'equal': words and picture count alike in distances"
+    )
+    subset: int = Field(5000, ge=2, description="posts that are clustered and learned from at once")
+    sampling: Literal["under", "over", "combination", "random"] = Field(
+        "combination",
+        description="posts a cluster lends: those of the smallest, the largest or the mean cluster,"
+        " or all it has",
+    )
+    mapping: Literal["dev", "test_oracle"] = Field(
+        "dev", description="labelled posts that name the clusters; 'test_oracle' flatters the test"
+    )
