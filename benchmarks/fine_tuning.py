@@ -39,7 +39,7 @@ from postsense.model import PostModel
 from postsense.posts import Posts
 from postsense.training.mismatches import show_mismatches
 from postsense.training.optimizer import build_optimizer
-from postsense.training.supervised import TrainingData, new_model
+from postsense.training.labeled import TrainingData, new_model
 
 MAX_LENGTH = 128
 BATCH = 16

@@ -127,8 +127,14 @@ FUSIONS = {
     **dict.fromkeys(["vit", "beit", "deit", "resnet"], "image_only"),
     **{name: name.replace("-", "_") for name in ("cross-attention", "text-only", "image-only")},
     **{name: name for name in ("vilt", "lxmert")},
+    **dict.fromkeys(["spp-scl", "spp-scl-mvsa-s", "spp-scl-mvsa-m", "spp-scl-hfm"], "cross_modal"),
 }
-FROZEN = {"concat", "cross-attention", "text-only", "image-only", "cast", "clip"}
+FROZEN = {"concat", "cross-attention", "text-only", "image-only", "cast", "clip", "itrp"}
+METHODS = {
+    "cast": "self_training",
+    "spp-scl": "two_step_contrastive",
+    "itrp": "cluster_pseudo_labels",
+}
 
 
 @pytest.mark.parametrize("name", preset_names())
@@ -139,8 +145,11 @@ def test_every_preset_loads_and_changes_what_it_says(name: str) -> None:
     fusion = "cross_attention" if of_a_data_set else FUSIONS.get(name, "concat")
     encoders = config.encoders
     assert config.fusion.name == fusion
-    assert (encoders.text.trainable or encoders.image.trainable) is (name not in FROZEN)
-    assert config.method == ("self_training" if name.startswith("cast") else "supervised")
+    assert (encoders.text.trainable or encoders.image.trainable) is not (
+        name in FROZEN or name.startswith("spp-scl")
+    )
+    methods = [method for start, method in METHODS.items() if name.startswith(start)]
+    assert config.method == (methods or ["supervised"])[0]
     assert (config.losses.itc, config.losses.itm) == ((0.1, 0.1) if of_a_data_set else (0.0, 0.0))
 
 

@@ -13,7 +13,7 @@ from postsense.build import Encoders, build_model
 from postsense.config_loading import parse_config
 from postsense.encoders.backbone import TextEncoder, load_text_backbone
 from postsense.encoders.features import Encoded, FeatureColumn, FeatureStore
-from postsense.inference import predict_logits, softmax
+from postsense.inference import predict_logits, predict_outputs, softmax
 from postsense.model import PostModel
 
 Array = np.ndarray[Any, Any]
@@ -161,6 +161,76 @@ def test_no_posts_give_no_logits(dataset: PostDataset, fusion: str) -> None:
     nothing = PostDataset(dataset.columns, np.zeros(0, dtype=np.int64))
 
     assert predict_logits(make_model(fusion), nothing).shape == (0, 3)
+
+
+def with_contents(dataset: PostDataset) -> PostDataset:
+    contents = np.arange(2 * POSTS).reshape(POSTS, 2)
+    return PostDataset(dataset.columns, dataset.rows, contents=contents)
+
+
+def make_aligning_model() -> PostModel:
+    torch.manual_seed(0)
+    settings = {"fusion": {"hidden": 8}, "losses": {"itc": 0.1, "itc_width": 5}}
+    return build_model(parse_config(settings), Encoders(None, None, 6, 4), classes=3)
+
+
+def test_aligned_vectors_are_what_the_model_compares_in_the_order_of_the_posts(
+    dataset: PostDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inference, "BATCH_SIZE", 5)
+    model, posts = make_aligning_model(), with_contents(dataset)
+
+    outputs = predict_outputs(model, posts)
+
+    with torch.inference_mode():
+        aligned = model(posts[np.arange(POSTS)]).aligned
+    assert aligned is not None and outputs.aligned_text is not None
+    assert outputs.aligned_text.shape == (POSTS, 5)
+    assert np.allclose(outputs.aligned_text, aligned.text.numpy(), rtol=0, atol=1e-6)
+    assert np.allclose(outputs.aligned_image, aligned.image.numpy(), rtol=0, atol=1e-6)
+
+
+def test_without_contents_or_a_loss_that_compares_nothing_is_aligned(dataset: PostDataset) -> None:
+    plain = predict_outputs(make_aligning_model(), dataset)
+    other = predict_outputs(make_model("concat"), with_contents(dataset))
+
+    for outputs in (plain, other):
+        assert outputs.aligned_text is None and outputs.aligned_image is None
+    assert np.array_equal(
+        plain.logits, predict_logits(make_aligning_model(), with_contents(dataset))
+    )
+
+
+@pytest.mark.parametrize("size", [5, 256])
+def test_vectors_are_what_the_fusion_reads_of_words_and_picture(
+    dataset: PostDataset, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(inference, "BATCH_SIZE", size)
+    model = make_model("concat")
+
+    vectors = predict_outputs(model, dataset, with_vectors=True).vectors
+
+    with torch.inference_mode():
+        output = model(dataset[np.arange(POSTS)])
+    assert output.text is not None and output.image is not None
+    expected = torch.cat([output.text.pooled, output.image.pooled], dim=1).numpy()
+    assert vectors is not None and vectors.dtype == np.float32 and vectors.shape == (POSTS, 6 + 4)
+    assert np.allclose(vectors, expected, rtol=0, atol=1e-6)
+
+
+def test_vectors_of_a_model_that_reads_words_alone_are_those_of_the_words(
+    trained: PostModel,
+) -> None:
+    posts = PostDataset(PostColumns(WORDS), np.arange(9))
+
+    vectors = predict_outputs(trained, posts, with_vectors=True).vectors
+
+    assert vectors is not None and vectors.shape == (9, 16)
+    assert np.ptp(vectors, axis=0).min() > 1e-4
+
+
+def test_vectors_are_kept_only_where_asked_for(dataset: PostDataset) -> None:
+    assert predict_outputs(make_model("concat"), dataset).vectors is None
 
 
 def test_softmax_equals_its_equation() -> None:

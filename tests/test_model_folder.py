@@ -66,6 +66,15 @@ def test_a_loaded_model_predicts_exactly_the_same(
     assert (loaded.classes, loaded.config) == (classifier.classes, classifier.config)
 
 
+def test_a_model_with_a_layer_over_each_modality_loads_too(
+    fit: Callable[..., Classifier], post_rows: Rows, tmp_path: Path
+) -> None:
+    classifier = fit(**{"encoders.projection": 8, "losses.itc": 0.1, "training.epochs": 1})
+    save_model(classifier, tmp_path / "model")
+    loaded = load_model(tmp_path / "model")
+    assert np.array_equal(probs(loaded, post_rows[:8]), probs(classifier, post_rows[:8]))
+
+
 def test_a_trained_text_encoder_is_whole_without_the_checkpoint_it_came_from(
     fit: Callable[..., Classifier], post_rows: Rows, tiny_bert: Path, tmp_path: Path
 ) -> None:

@@ -18,7 +18,7 @@ from postsense.encoders.backbone import EncoderNetwork
 from postsense.inputs import prepare_posts
 from postsense.posts import Posts
 from postsense.runs import load_run, train_run
-from postsense.training.supervised import TrainingData, new_model
+from postsense.training.labeled import TrainingData, new_model
 
 TINY = {
     "google-bert/bert-base-uncased": "tiny_bert",
@@ -29,6 +29,7 @@ TINY = {
     "microsoft/beit-base-patch16-224-pt22k-ft22k": "tiny_beit",
     "facebook/deit-base-patch16-224": "tiny_deit",
     "microsoft/resnet-152": "tiny_resnet",
+    "microsoft/resnet-50": "tiny_resnet",
     "google/efficientnet-b4": "tiny_efficientnet",
     "openai/clip-vit-base-patch32": "tiny_clip",
     "dandelin/vilt-b32-mlm": "tiny_vilt",
@@ -40,6 +41,7 @@ TRAINED = [
     name
     for name in preset_names()
     if name not in WITH_CORPUS
+    and load_config(name).method != "cluster_pseudo_labels"
     and (load_config(name).encoders.text.trainable or load_config(name).encoders.image.trainable)
 ]
 Configured = Callable[..., Config]
@@ -81,6 +83,8 @@ def configured(request: pytest.FixtureRequest) -> Configured:
                 quick[f"encoders.{part}.name"] = str(request.getfixturevalue(tiny))
         if encoders.text.trainable or encoders.text.name in TINY:
             quick["encoders.text.max_length"] = 16
+        if encoders.text.name in TINY and encoders.text.read_layers > 1:
+            quick["encoders.text.read_layers"] = 2
         if preset in WITH_CORPUS:
             corpus = request.getfixturevalue("synthetic_corpus")
             quick |= {"retrieval.corpus": corpus, "self_training.rounds": 1}
@@ -181,7 +185,9 @@ def test_both_image_text_losses_train_every_model_of_the_paper(
     assert record["train_total"] == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("preset", [*WITH_CORPUS, "vilt", "lxmert", "bilstm", "ber-vit-att"])
+@pytest.mark.parametrize(
+    "preset", [*WITH_CORPUS, "vilt", "lxmert", "bilstm", "ber-vit-att", "spp-scl-mvsa-s"]
+)
 def test_a_prediction_does_not_depend_on_the_posts_beside_it(
     preset: str, posts: Posts, configured: Configured, tmp_path: Path
 ) -> None:

@@ -23,10 +23,12 @@ from postsense.encoders.regions import REGIONS
 from postsense.encoders.word_networks import BilstmNetwork, CnnNetwork, load_word_network
 from postsense.fusion.alignment import Alignment
 from postsense.fusion.bitransformer import Bitransformer, EarlyComments
+from postsense.fusion.cluster_head import ClusterNames
 from postsense.fusion.co_memory import CoMemory
 from postsense.fusion.comments import WithComments, comment_attentions
 from postsense.fusion.concat import Concat
 from postsense.fusion.cross_attention import CrossAttention
+from postsense.fusion.cross_modal import CrossModal
 from postsense.fusion.hierarchical import Hierarchical
 from postsense.fusion.lxmert import Lxmert
 from postsense.fusion.vilt import Vilt
@@ -36,7 +38,7 @@ from postsense.model import Branch, PostModel
 
 @dataclass(frozen=True)
 class Encoders:
-    """The trained encoders of a model, None where frozen, and the width D of each modality.
+    """The encoders inside a model, None where posts come encoded, and each modality's width D.
 
     joint: what encodes words and picture together, in place of encoders of their own.
     """
@@ -51,19 +53,19 @@ class Encoders:
 def load_encoders(
     config: Config, text_dim: int | None, image_dim: int | None, *, pretrained: bool = True
 ) -> Encoders:
-    """The encoders that train, with their pretrained weights or, to be loaded over, without.
+    """The encoders that run inside, with their pretrained weights or, to be loaded over, without.
 
-    text_dim, image_dim: widths of the frozen encoders' features.
+    text_dim, image_dim: widths of the features of encoders that do not.
     """
     settings, text, image = config.encoders, None, None
     if config.fusion.name in ("vilt", "lxmert"):
         joint = _load_joint(config, config.fusion.name, pretrained=pretrained)
         return Encoders(None, None, None, image_dim, joint)
-    if reads_text(config) and settings.text.trainable:
+    if reads_text(config) and settings.text.runs_inside:
         text_network = _load_text_network(config, pretrained=pretrained)
         text = TextEncoder(text_network, settings.text.pooling)
         text_dim = text_network.dim
-    if reads_image(config) and settings.image.trainable:
+    if reads_image(config) and settings.image.runs_inside:
         folder, pooling = image_checkpoint(settings), settings.image.pooling
         network = load_image_backbone(folder, settings.image.layers, pooling, pretrained=pretrained)
         _limit_training(network, config, "image")
@@ -78,7 +80,8 @@ def _load_text_network(
     settings, folder = config.encoders.text, text_checkpoint(config.encoders)
     network: TextBackbone | CnnNetwork | BilstmNetwork
     if settings.network == "transformer":
-        network = load_text_backbone(folder, settings.layers, pretrained=pretrained)
+        layers, read_layers = settings.layers, settings.read_layers
+        network = load_text_backbone(folder, layers, read_layers, pretrained=pretrained)
         _limit_training(network, config, "text")
     else:
         network = load_word_network(folder, settings, pretrained=pretrained)
@@ -95,23 +98,33 @@ def _load_joint(config: Config, kind: JointKind, *, pretrained: bool) -> JointBa
 
 
 def _limit_training(network: Backbone, config: Config, part: Literal["text", "image"]) -> None:
-    """Freeze the first layers and checkpoint gradients, where the settings say so."""
-    frozen_layers = getattr(config.encoders, part).frozen_layers
-    freeze_layers(network, frozen_layers, f"encoders.{part}.frozen_layers")
+    """Freeze all or the first layers and checkpoint gradients, where the settings say so."""
+    chosen = getattr(config.encoders, part)
+    if not chosen.trainable:
+        network.requires_grad_(False)
+        return
+    freeze_layers(network, chosen.frozen_layers, f"encoders.{part}.frozen_layers")
     if config.training.gradient_checkpointing:
         checkpoint_gradients(network)
 
 
-def build_model(config: Config, encoders: Encoders, classes: int) -> PostModel:
-    """A new model with fresh fusion and head. Random choices come from torch's global generator."""
+def build_model(
+    config: Config, encoders: Encoders, classes: int, clusters: int | None = None
+) -> PostModel:
+    """A new model with fresh fusion and head. Random choices come from torch's global generator.
+
+    clusters: what the head tells apart, to be named after the classes; None: the classes.
+    """
     text, image = _branches(config, encoders)
     fusion = _fusion(config, encoders, text, image)
     joined = _with_comments(config, fusion, text) if reads_comments(config) else fusion
-    hidden = config.fusion.hidden
-    head = nn.Sequential(nn.Dropout(config.fusion.dropout), nn.Linear(hidden, classes))
+    width = config.fusion.hidden or sum(part.dim for part in (text, image) if part is not None)
+    head = nn.Sequential(nn.Dropout(config.fusion.dropout), nn.Linear(width, clusters or classes))
+    if clusters is not None:
+        head = nn.Sequential(head, ClusterNames(torch.zeros(clusters, dtype=torch.int64), classes))
     # last, so that from one seed a model with them and one without start alike
     alignment = _alignment(config, fusion, text, image)
-    match_head = nn.Linear(hidden, 2) if config.losses.itm > 0 else None
+    match_head = nn.Linear(width, 2) if config.losses.itm > 0 else None
     return PostModel(text, image, joined, head, alignment, match_head)
 
 
@@ -121,7 +134,8 @@ def _branches(config: Config, encoders: Encoders) -> tuple[Branch | None, Branch
     text, image = None, None
     if reads_text(config) and not joint:
         assert encoders.text_dim is not None
-        text = Branch(encoders.text, encoders.text_dim, width)
+        token_dim = encoders.text_dim * config.encoders.text.read_layers
+        text = Branch(encoders.text, encoders.text_dim, width, token_dim)
     if reads_image(config) and config.fusion.name != "vilt":
         assert encoders.image_dim is not None
         image = Branch(encoders.image, encoders.image_dim, width)
@@ -129,18 +143,23 @@ def _branches(config: Config, encoders: Encoders) -> tuple[Branch | None, Branch
 
 
 def _projection(config: Config) -> int | None:
-    """Width of the layer over each modality; frozen encoders leave ITC nothing else to train."""
+    """Width of the layer over each modality; frozen encoders leave contrast nothing else."""
     settings, width = config.encoders, config.encoders.projection
     frozen = not (settings.text.trainable or settings.image.trainable)
-    return config.losses.itc_width if width is None and frozen and config.losses.itc > 0 else width
+    if width is not None or not frozen or config.fusion.name == "cross_modal":
+        return width
+    return config.losses.itc_width if config.losses.aligns else None
 
 
 def _alignment(
     config: Config, fusion: nn.Module, text: Branch | None, image: Branch | None
 ) -> Alignment | None:
-    if config.losses.itc == 0:
-        return None
     settings = config.losses
+    if not settings.aligns:
+        return None
+    if isinstance(fusion, CrossModal):
+        shared = config.fusion.shared_width
+        return Alignment(shared, shared, None, settings.temperature)
     if text is not None and image is not None:
         width = settings.itc_width if _projection(config) is None else None
         return Alignment(text.dim, image.dim, width, settings.temperature)
@@ -160,6 +179,9 @@ def _fusion(
         if chosen.name == "cross_attention":
             pooling = config.encoders.text.pooling
             return CrossAttention(text, image, chosen.hidden, chosen.input_dropout, pooling)
+        if chosen.name == "cross_modal":
+            layers = config.encoders.text.read_layers
+            return CrossModal(text, layers, image, chosen)
         if chosen.name == "co_memory":
             return CoMemory(text, image, chosen.hidden, chosen.input_dropout)
         if chosen.name == "hierarchical":

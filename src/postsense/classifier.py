@@ -111,12 +111,28 @@ def predict_prepared(
     progress: Progress = silent,
 ) -> Predictions:
     """Mean predictions for some rows of prepared posts, bad ones among them."""
+    usable = rows[np.isin(rows, prepared.usable)]
+    outputs = []
+    if len(usable):
+        outputs = [predict_rows(one, prepared, usable, progress) for one in classifiers]
+    return predictions_from(outputs, classifiers, prepared, rows)
+
+
+def predictions_from(
+    outputs: Sequence[Outputs],
+    classifiers: Sequence[Classifier],
+    prepared: PreparedPosts,
+    rows: Array,
+) -> Predictions:
+    """Mean predictions from what each classifier said of those of the rows that are usable.
+
+    outputs: one a classifier; none if no row is usable.
+    """
     usable = np.isin(rows, prepared.usable)
     classes, ids = classifiers[0].classes, prepared.posts.table["id"]
     probs = np.full((len(rows), len(classes)), np.nan, dtype=np.float32)
     weights = None
-    if usable.any():
-        outputs = [predict_rows(one, prepared, rows[usable], progress) for one in classifiers]
+    if outputs:
         probs[usable] = np.mean([softmax(output.logits) for output in outputs], axis=0)
         weights = _mean_weights(outputs, usable)
     names = tuple(ids.take(pa.array(rows)).to_pylist())
@@ -132,15 +148,22 @@ def predict_prepared(
 
 
 def predict_rows(
-    classifier: Classifier, prepared: PreparedPosts, rows: Array, progress: Progress = silent
+    classifier: Classifier,
+    prepared: PreparedPosts,
+    rows: Array,
+    progress: Progress = silent,
+    *,
+    with_aligned: bool = False,
 ) -> Outputs:
     """What one classifier says of some usable rows of prepared posts.
 
+    with_aligned: with the vectors that losses on pairs compare, if its model has such losses.
     Raises: DataError: their region features are wider or narrower than those it was trained on.
     """
     _refuse_other_regions(classifier, prepared)
-    config, dataset = classifier.config, prepared.dataset(rows)
-    workers = config.training.workers
+    config, workers = classifier.config, classifier.config.training.workers
+    aligned = with_aligned and classifier.model.alignment is not None
+    dataset = prepared.dataset(rows, with_contents=aligned)
     return predict_outputs(
         classifier.model, dataset, pick_device(config.training), workers=workers, progress=progress
     )

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from postsense.corpus_cli import corpus_app
+from postsense.discover_cli import discover
 from postsense.errors import ConfigError, PostsenseError
 from postsense.processes import is_main, part_ways, process_count
+from postsense.tasks_cli import combine, relabel
 
 if TYPE_CHECKING:
     from postsense.config import Config
@@ -26,6 +28,9 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.add_typer(corpus_app, name="corpus")
+app.command()(discover)
+app.command()(combine)
+app.command()(relabel)
 
 LEAD_S = 10.0  # of several processes, the one that can tell what is wrong speaks this much earlier
 TableArgument = Annotated[
@@ -56,7 +61,11 @@ def train(
     table: TableArgument,
     out: Annotated[Path, typer.Option(help="Run folder; the same command resumes it.")],
     method: Annotated[
-        str | None, typer.Option(help="Training method: supervised or self_training.")
+        str | None,
+        typer.Option(
+            help="Training method: supervised, self_training, two_step_contrastive or"
+            " cluster_pseudo_labels."
+        ),
     ] = None,
     corpus: CorpusOption = None,
     preset: Annotated[str | None, typer.Option(help="Settings that ship with postsense.")] = None,
@@ -271,9 +280,10 @@ def _refuse_several_processes(verb: list[str]) -> None:
 def _train(table: Path, out: Path, config: "Config", validation: Path | None, seeds: int) -> None:
     from postsense.runs import train_run
     from postsense.terminal import print_run
+    from postsense.training.methods import required_columns
 
     columns = config.data.columns
-    posts = _load(table, columns, require=("label",))
+    posts = _load(table, columns, require=required_columns(config))
     held_out = None
     if validation is not None:
         held_out = _load(validation, columns, require=("label",), optional=("split",))

@@ -1,6 +1,7 @@
 """Presets, TOML files and overrides → settings.
 
-Precedence: default < preset < file < `--set key=value`. A preset or a file may begin with
+Precedence: default < the method's preset < preset < file < `--set key=value`. The method's preset
+is there for methods that come with a model of their own, whoever names the method. A preset or a file may begin with
 `extends = "PRESET"`: that preset's settings come before its own.
 """
 
@@ -15,6 +16,8 @@ from pydantic import BaseModel, ValidationError
 from postsense.config import Config, CorpusSettings
 from postsense.errors import ConfigError, nearest
 
+METHOD_PRESETS = {"two_step_contrastive": "spp-scl", "cluster_pseudo_labels": "itrp"}
+
 
 def load_config(
     preset: str | None = None,
@@ -26,15 +29,18 @@ def load_config(
 
     Raises: ConfigError: listing every unknown key and bad value at once.
     """
-    settings: dict[str, Any] = {}
+    given: dict[str, Any] = {}
     if preset is not None:
-        _merge(settings, _read_preset(preset))
+        _merge(given, _read_preset(preset))
     if file is not None:
-        _merge(settings, _extended(_read_toml(file), file))
+        _merge(given, _extended(_read_toml(file), file))
     for override in overrides:
-        _merge(settings, _parse_override(override))
+        _merge(given, _parse_override(override))
     for key, value in (values or {}).items():
-        _merge(settings, _nested(key, value))
+        _merge(given, _nested(key, value))
+    own = METHOD_PRESETS.get(str(given.get("method")))
+    settings = {} if own is None else _read_preset(own)
+    _merge(settings, given)
     return parse_config(settings)
 
 

@@ -10,7 +10,6 @@ from postsense.classifier import Classifier, Predictions
 from postsense.config import UNREAD_IN_PREDICT, Config
 from postsense.config_loading import load_config
 from postsense.data.loading import load_posts
-from postsense.data.splitting import split_posts
 from postsense.errors import ConfigError, ModelError
 from postsense.evaluation.evaluate import evaluate_classifiers
 from postsense.evaluation.groups import columns_of
@@ -18,7 +17,12 @@ from postsense.inputs import pick_device
 from postsense.model_folder import load_model, save_model
 from postsense.processes import is_main, main_first, together
 from postsense.progress import Progress, silent
-from postsense.training.methods import fit_classifier, prepare_splits
+from postsense.training.methods import (
+    fit_classifier,
+    prepare_splits,
+    required_columns,
+    split_for_method,
+)
 
 
 class PostClassifier:
@@ -76,18 +80,18 @@ class PostClassifier:
     def fit(self, posts: Any, validation: Any = None) -> "PostClassifier":
         """Train on the labelled posts of split train (or without a split); returns self.
 
+        Method "cluster_pseudo_labels" trains on all posts of train and needs no labels but a few
+        to name its clusters by: those of validation, of val rows, or a tenth of train's.
         validation: posts to select the best epoch by; without it, the val rows of posts, or a
         tenth of train. In a script that `accelerate launch` runs, all processes fit together.
         """
         config = self._asked()
         columns = config.data.columns
-        table = load_posts(posts, columns, require=("label",))
+        table = load_posts(posts, columns, require=required_columns(config))
         held_out = None
         if validation is not None:
             held_out = load_posts(validation, columns, require=("label",), optional=("split",))
-        splits = split_posts(
-            table, held_out, validation_fraction=config.data.validation_fraction, seed=config.seed
-        )
+        splits = split_for_method(table, held_out, config)
         progress = self.progress if is_main() else silent
         with (
             tempfile.TemporaryDirectory(prefix="postsense-") as folder,

@@ -1,4 +1,4 @@
-"""Posts → datasets: which modalities are read, encoded once or trained, and which rows are bad."""
+"""Posts → datasets: which modalities are read, encoded here or later, and which rows are bad."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -104,7 +104,8 @@ def reads_image(config: Config) -> bool:
 
 def reads_tokens(config: Config) -> bool:
     """Whether the fusion reads sequences beside vectors."""
-    return config.fusion.name in ("cross_attention", "co_memory", "hierarchical", "lxmert")
+    reading = ("cross_attention", "co_memory", "hierarchical", "lxmert", "cross_modal")
+    return config.fusion.name in reading
 
 
 def reads_attributes(config: Config) -> bool:
@@ -118,8 +119,8 @@ def reads_comments(config: Config) -> bool:
 
 
 def reads_pairs(config: Config) -> bool:
-    """Whether a loss asks which text belongs to which picture."""
-    return config.losses.itc > 0 or config.losses.itm > 0
+    """Whether a loss compares words and pictures of a batch."""
+    return config.losses.aligns or config.losses.itm > 0
 
 
 def pick_device(settings: TrainingSettings) -> torch.device:
@@ -131,7 +132,7 @@ def pick_device(settings: TrainingSettings) -> torch.device:
 def prepare_posts(
     posts: Posts, config: Config, progress: Progress = silent, borrowed: Borrowed | None = None
 ) -> PreparedPosts:
-    """Encode what is frozen, tokenise what is trained, and find the rows that cannot be used.
+    """Encode what is frozen, tokenise what is encoded in the model, and find the unusable rows.
 
     borrowed: hint comments of the posts and, to be pseudo-labelled, posts of the corpus.
     Raises: DataError: more than data.max_bad_fraction of the rows are bad.
@@ -241,7 +242,7 @@ def _words_column(
 
 def _text_input(posts: Posts, config: Config, with_tokens: bool, progress: Progress) -> TextInput:
     settings = config.encoders
-    if not settings.text.trainable:
+    if not settings.text.runs_inside:
         return encode_texts(
             posts,
             FrozenTextEncoder(settings, pick_device(config.training)),
@@ -264,7 +265,7 @@ def _image_column(
         return encode_regions(
             posts, cache, with_tokens=with_tokens, threads=threads, progress=progress
         )
-    if not settings.image.trainable:
+    if not settings.image.runs_inside:
         return encode_pictures(
             posts,
             FrozenImageEncoder(settings, pick_device(config.training)),

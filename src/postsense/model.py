@@ -13,6 +13,7 @@ from postsense.encoders.embeddings import Embeddings
 from postsense.fusion.alignment import Alignment
 from postsense.fusion.bitransformer import EarlyComments
 from postsense.fusion.comments import CommentVectors, WithComments
+from postsense.fusion.cross_modal import CrossModal
 from postsense.fusion.joined import Joined
 from postsense.outputs import Aligned, PostOutput
 from postsense.parallel import in_shares
@@ -23,18 +24,25 @@ Read = Embeddings | TokenIds | Pixels
 class Branch(nn.Module):
     """One modality on its way into the fusion.
 
-    Trained encoders run here. Features of frozen encoders arrive computed and are standardised
+    Encoders inside the model run here. Features of others arrive computed and are standardised
     with the mean and deviation of the training posts. Posts that lack the modality get a vector of
     their own, zero until posts without it are seen in training: the average post. Where asked
     for, a trained projection of the vector and of every token comes last.
     """
 
     def __init__(
-        self, encoder: TextEncoder | ImageEncoder | None, dim: int, projection: int | None = None
+        self,
+        encoder: TextEncoder | ImageEncoder | None,
+        dim: int,
+        projection: int | None = None,
+        token_dim: int | None = None,
     ) -> None:
-        """dim: width D of what the encoder gives. projection: width P of the layer over it."""
+        """dim: width D of what the encoder gives. projection: width P of a layer over it.
+
+        token_dim: width E of a token, a multiple of D, where it is not D; then no projection.
+        """
         super().__init__()
-        self.encoder, self.dim = encoder, projection or dim
+        self.encoder, self.encoded_dim, self.dim = encoder, dim, projection or dim
         self.project = nn.Linear(dim, projection) if projection is not None else nn.Identity()
         self.missing = nn.Parameter(torch.zeros(dim))
         self.mean: Tensor
@@ -43,7 +51,7 @@ class Branch(nn.Module):
         self.token_deviation: Tensor
         for name, value in (("mean", 0.0), ("deviation", 1.0)):
             self.register_buffer(name, torch.full((dim,), value))
-            self.register_buffer(f"token_{name}", torch.full((dim,), value))
+            self.register_buffer(f"token_{name}", torch.full((token_dim or dim,), value))
 
     def standardize_with(self, mean: Tensor, deviation: Tensor) -> None:
         """Set the statistics, each (D,), of the pooled vectors of frozen features."""
@@ -51,7 +59,7 @@ class Branch(nn.Module):
         self.deviation.copy_(deviation)
 
     def standardize_tokens_with(self, mean: Tensor, deviation: Tensor) -> None:
-        """Set the statistics, each (D,), of the tokens of frozen features."""
+        """Set the statistics, each (E,), of the tokens of frozen features."""
         self.token_mean.copy_(mean)
         self.token_deviation.copy_(deviation)
 
@@ -71,7 +79,8 @@ class Branch(nn.Module):
         pooled = (modality.pooled - self.mean) / self.deviation
         tokens = modality.tokens
         if tokens is not None:
-            tokens = (tokens - self.token_mean) / self.token_deviation
+            scale = self.token_deviation.reciprocal()  # tokens are many: one pass over them
+            tokens = torch.addcmul(-self.token_mean * scale, tokens, scale)
         return replace(modality, pooled=pooled, tokens=tokens)
 
     def _fill_missing(self, modality: Embeddings) -> Embeddings:
@@ -83,7 +92,8 @@ class Branch(nn.Module):
             return replace(modality, pooled=pooled)
         only_first = torch.zeros_like(modality.mask)
         only_first[:, 0] = absent  # a post without the modality has one token: the missing vector
-        tokens = torch.where(only_first[..., None], self.missing, modality.tokens)
+        missing = self.missing.repeat(len(self.token_mean) // len(self.missing))  # (E,)
+        tokens = torch.where(only_first[..., None], missing, modality.tokens)
         return replace(modality, pooled=pooled, tokens=tokens, mask=modality.mask | only_first)
 
 
@@ -126,7 +136,7 @@ class PostModel(nn.Module):
             text=text if isinstance(text, Embeddings) else None,
             image=image if isinstance(image, Embeddings) else None,
             comment_weights=joined.comment_weights,
-            aligned=self._align(text, image) if batch.contents is not None else None,
+            aligned=self._align(text, image, joined) if batch.contents is not None else None,
             match_logits=self._match(read, joined, batch.swaps),
         )
 
@@ -168,11 +178,14 @@ class PostModel(nn.Module):
             joined = fusion(*read) if comments is None else fusion(*read, comments=comments)
         return joined
 
-    def _align(self, text: Read | None, image: Read | None) -> Aligned | None:
+    def _align(self, text: Read | None, image: Read | None, joined: Joined) -> Aligned | None:
         """Words and picture in one space, neither having seen the other."""
         if self.alignment is None:
             return None
-        if isinstance(text, Embeddings) and isinstance(image, Embeddings):
+        if isinstance(self._without_comments, CrossModal):
+            assert joined.text is not None and joined.image is not None
+            vectors = joined.text, joined.image
+        elif isinstance(text, Embeddings) and isinstance(image, Embeddings):
             vectors = text.pooled, image.pooled
         else:
             fusion: Any = self._without_comments

@@ -1,8 +1,8 @@
-"""A classifier on disk: safetensors, JSON and, for trained encoders, their tokenizer files.
+"""A classifier on disk: safetensors, JSON and, for encoders inside it, their tokenizer files.
 
 model.json          format, version, classes, widths, settings, checksums
-weights.safetensors everything that was trained, and the feature statistics
-text_encoder/       config and tokenizer of a trained encoder that is not built in
+weights.safetensors everything that runs inside the model, and the feature statistics
+text_encoder/       config and tokenizer of an encoder inside it that is not built in
 image_encoder/      config and picture policy, likewise
 """
 
@@ -31,7 +31,9 @@ from postsense.encoders.pretrained import (
 )
 from postsense.encoders.regions import image_key
 from postsense.errors import ConfigError, ModelError
+from postsense.fusion.cluster_head import ClusterNames
 from postsense.inputs import pick_device, reads_image, reads_text
+from postsense.model import PostModel
 from postsense.training.checkpoint import save_tensors
 
 FORMAT = 1
@@ -52,9 +54,9 @@ def save_model(classifier: Classifier, folder: Path) -> None:
         save_tensors(building / WEIGHTS, classifier.model.state_dict())
         settings = classifier.config.encoders
         config = classifier.config
-        if reads_text(config) and settings.text.trainable and settings.text.name != BUILTIN:
+        if reads_text(config) and settings.text.runs_inside and settings.text.name != BUILTIN:
             _copy_texts(text_checkpoint(settings), building / "text_encoder")
-        if reads_image(config) and settings.image.trainable and settings.image.name != BUILTIN:
+        if reads_image(config) and settings.image.runs_inside and settings.image.name != BUILTIN:
             _copy_texts(image_checkpoint(settings), building / "image_encoder")
         write_json(building / "model.json", _description(classifier, building))
         if folder.exists():
@@ -77,7 +79,7 @@ def load_model(folder: Path) -> Classifier:
         config, description["text_dim"], description["image_dim"], pretrained=False
     )
     classes = tuple(description["classes"])
-    model = build_model(config, encoders, len(classes))
+    model = build_model(config, encoders, len(classes), description.get("clusters"))
     try:
         model.load_state_dict(load_file(folder / WEIGHTS))
     except (SafetensorError, RuntimeError) as error:
@@ -93,13 +95,20 @@ def _description(classifier: Classifier, folder: Path) -> dict[str, Any]:
         "format": FORMAT,
         "postsense": __version__,
         "classes": list(classifier.classes),
-        "text_dim": None if model.text is None else model.text.dim,
-        "image_dim": None if model.image is None else model.image.dim,
+        "clusters": _clusters(model),
+        "text_dim": None if model.text is None else model.text.encoded_dim,
+        "image_dim": None if model.image is None else model.image.encoded_dim,
         "frozen": _frozen_keys(classifier.config),
         "weights_sha256": _sha256(folder / WEIGHTS),
         "own": _own_keys(folder),
         "config": classifier.config.model_dump(mode="json"),
     }
+
+
+def _clusters(model: PostModel) -> int | None:
+    """How many clusters the classes are names of, None for a model that learned the classes."""
+    names = [part for part in model.head.modules() if isinstance(part, ClusterNames)]
+    return len(names[0].belongs) if names else None
 
 
 def _read_description(folder: Path) -> dict[str, Any]:
@@ -137,7 +146,7 @@ def _config(folder: Path, description: dict[str, Any]) -> Config:
 
 
 def _own_encoders(folder: Path, settings: EncoderSettings) -> EncoderSettings:
-    """The settings with the names of trained encoders pointing into the model folder."""
+    """The settings with the names of encoders inside it pointing into the model folder."""
     own: dict[str, Any] = {}
     for part in ("text", "image"):
         inside = folder / f"{part}_encoder"
@@ -167,7 +176,7 @@ def _verify_own(folder: Path, expected: dict[str, str]) -> None:
 
 
 def _own_keys(folder: Path) -> dict[str, str]:
-    """A hash of each trained encoder's configuration and tokenizer."""
+    """A hash of the configuration and tokenizer of each encoder inside the model."""
     parts = {part: folder / f"{part}_encoder" for part in ("text", "image")}
     return {part: fingerprint_folder(inside) for part, inside in parts.items() if inside.is_dir()}
 
@@ -185,9 +194,9 @@ def _verify_frozen(folder: Path, config: Config, expected: dict[str, str]) -> No
 
 def _frozen_keys(config: Config) -> dict[str, str]:
     keys, device, settings = {}, pick_device(config.training), config.encoders
-    if reads_text(config) and not settings.text.trainable:
+    if reads_text(config) and not settings.text.runs_inside:
         keys["text"] = FrozenTextEncoder(settings, device).key
-    if reads_image(config) and not settings.image.trainable:
+    if reads_image(config) and not settings.image.runs_inside:
         keys["image"] = image_key(settings, device)
     return keys
 

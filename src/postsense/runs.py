@@ -25,21 +25,26 @@ import pyarrow.parquet as pq
 
 from postsense import __version__
 from postsense.atomic import replacing, write_json
-from postsense.classifier import Classifier, predict_prepared
+from postsense.classifier import Classifier, predict_rows, predictions_from
 from postsense.config import Config
 from postsense.config_loading import parse_config
 from postsense.corpus.reading import open_corpus
-from postsense.data.splitting import Splits, split_posts
+from postsense.data.splitting import Splits
 from postsense.encoders.regions import REGIONS
 from postsense.errors import ConfigError, RunError
-from postsense.evaluation.evaluate import metrics_of
+from postsense.evaluation.evaluate import distances_of, metrics_of
 from postsense.inputs import BadRow, PreparedPosts, pick_device, reads_attributes
 from postsense.model_folder import load_model, save_model
 from postsense.posts import Posts
 from postsense.processes import is_main, main_first, together, wait_for_all
 from postsense.progress import Progress, silent
 from postsense.tables import write_bad_rows
-from postsense.training.methods import Fitted, fit_classifier, prepare_splits
+from postsense.training.methods import (
+    Fitted,
+    fit_classifier,
+    prepare_splits,
+    split_for_method,
+)
 
 LEFTOVER = re.compile(r"\.(\w+\.(json|jsonl|parquet)|model)\.\w+(\.\w+)?$")
 NO_DIFFERENCE = {
@@ -79,9 +84,7 @@ def train_run(
         known = {"corpus": config.retrieval.corpus.resolve()}
         retrieval = config.retrieval.model_copy(update=known)
         config = config.model_copy(update={"retrieval": retrieval})
-    splits = split_posts(
-        posts, validation, validation_fraction=config.data.validation_fraction, seed=config.seed
-    )
+    splits = split_for_method(posts, validation, config)
     with together(cpu=pick_device(config.training).type == "cpu"):
         prepared = _prepare(folder, config, splits, progress)
         metrics = {}
@@ -183,9 +186,13 @@ def _measure(classifier: Classifier, splits: Splits, prepared: PreparedPosts) ->
         rows = np.intersect1d(rows, prepared.usable)
         if not len(rows):
             continue
-        predictions = predict_prepared([classifier], prepared, rows)
+        outputs = predict_rows(classifier, prepared, rows, with_aligned=True)
+        predictions = predictions_from([outputs], [classifier], prepared, rows)
         labels = np.searchsorted(np.array(classifier.classes, dtype=object), names[rows])
         metrics[split] = metrics_of(predictions, labels)
+        distances = distances_of(outputs, prepared, rows, labels)
+        if distances is not None:
+            metrics[split]["distances"] = distances
         table = predictions.to_table()
         table = table.rename_columns({"label": "predicted"})
         table = table.add_column(0, "split", pa.array([split] * len(rows)))
@@ -277,7 +284,8 @@ def _differences(before: Any, after: Any, prefix: str = "") -> dict[str, str]:
 def _label_counts(splits: Splits) -> dict[str, dict[str, int]]:
     labels = np.array(splits.posts.column("label"), dtype=object)
     parts = {name: labels[getattr(splits, name)] for name in ("train", "val", "test")}
-    return {name: dict(sorted(Counter(part.tolist()).items())) for name, part in parts.items()}
+    known = {name: [label for label in part if label is not None] for name, part in parts.items()}
+    return {name: dict(sorted(Counter(part).items())) for name, part in known.items()}
 
 
 def _fingerprint(splits: Splits, config: Config) -> str:

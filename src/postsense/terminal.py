@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 WIDTH_IN_PIPE = 1000
 SHOWN_COMMENTS = 3
 SHOWN_WIDTH = 280
+DISTANCES = {
+    "image_image": "pictures",
+    "text_text": "texts",
+    "image_text": "pictures and texts",
+}
 TITLES = {"accuracy": "accuracy", "macro_f1": "macro F1", "weighted_f1": "weighted F1"}
 
 
@@ -102,8 +107,19 @@ def print_evaluation(report: Mapping[str, Any], title: str) -> None:
     console.print(table)
     if report["bad_rows"]:
         console.print(f"{report['bad_rows']} posts could not be read and are not counted")
+    if "distances" in report:
+        _print_distances(report["distances"])
     if "by" in report:
         _print_groups(report["by"])
+
+
+def _print_distances(distances: Mapping[str, Mapping[str, float | None]]) -> None:
+    """How far apart posts lie, by whether they share their label."""
+    table = Table("mean distance", "same label", "different label")
+    for kind, title in DISTANCES.items():
+        pairs = [distances[kind][name] for name in ("same_label", "different_label")]
+        table.add_row(title, *("-" if value is None else f"{value:.4f}" for value in pairs))
+    _console().print(table)
 
 
 def _print_groups(by: Mapping[str, Any]) -> None:

@@ -137,3 +137,66 @@ def test_a_single_class_is_refused() -> None:
 def test_nothing_to_train_on_is_refused(cells: list[tuple[str | None, str]], found: str) -> None:
     with pytest.raises(DataError, match=re.escape(found)):
         split(posts_of(*cells))
+
+
+def kept(posts: Posts, validation: Posts | None = None, **changes: Any) -> Splits:
+    return split(posts, validation, unlabeled="keep", **changes)
+
+
+def test_unlabelled_posts_of_train_may_stay() -> None:
+    cells = [(None, "train"), (None, None), ("yes", "val"), ("no", "val"), (None, "val")]
+
+    splits = kept(posts_of(*cells, (None, "test"), ("no", "test"), ("yes", "train")))
+
+    assert ids(splits, "train") == ["p0", "p1", "p7"]
+    assert ids(splits, "val") == ["p2", "p3"]
+    assert ids(splits, "test") == ["p6"]
+    assert splits.classes == ("no", "yes")
+    assert (splits.unlabeled, splits.carved) == (2, False)
+
+
+def test_beside_unlabelled_posts_val_is_drawn_from_the_labelled_ones_one_a_class_at_least() -> None:
+    splits = kept(posts_of(*[(None, None)] * 20, *[("yes", None)] * 20, ("no", "train")))
+
+    labels = Counter(splits.posts[int(row)].label for row in splits.val)
+    assert labels == {"yes": 4, "no": 1}
+    assert splits.carved
+    assert sorted([*splits.train, *splits.val]) == list(range(41))
+
+
+def test_a_validation_table_may_hold_all_labels() -> None:
+    extra = posts_of(("yes", None), ("no", None), (None, None), prefix="v")
+
+    splits = kept(posts_of((None, None), (None, "train")), extra)
+
+    assert ids(splits, "val") == ["v0", "v1"]
+    assert ids(splits, "train") == ["p0", "p1"]
+
+
+def test_labels_of_test_alone_leave_val_empty_and_not_carved() -> None:
+    splits = kept(posts_of((None, None), ("yes", "test"), ("no", "test")))
+
+    assert len(splits.val) == 0
+    assert not splits.carved
+    assert splits.classes == ("no", "yes")
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        ([(None, None)] * 3, "expected labelled posts to name the clusters by"),
+        ([(None, None), ("maybe", "holdout")], "expected labelled posts to name the clusters by"),
+        ([(None, None), ("yes", "val")], "two classes among the labelled posts, found only 'yes'"),
+        ([("yes", "val"), ("no", "val")], "expected posts in split 'train', found none"),
+    ],
+)
+def test_kept_posts_without_labels_to_name_them_are_refused(
+    cells: list[tuple[str | None, str | None]], message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        kept(posts_of(*cells))
+
+
+def test_without_any_label_the_error_names_the_command_for_it() -> None:
+    with pytest.raises(DataError, match="postsense discover TABLE --out RUN --clusters K"):
+        kept(posts_of((None, None), (None, "train")))

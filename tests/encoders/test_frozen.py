@@ -271,10 +271,10 @@ def test_threads_that_share_an_encoder_load_it_once(
 ) -> None:
     loads, load = list[Path](), frozen.load_text_backbone
 
-    def slowly(folder: Path, layers: int | None) -> Any:
+    def slowly(folder: Path, *layers: Any) -> Any:
         loads.append(folder)
         sleep(0.05)
-        return load(folder, layers)
+        return load(folder, *layers)
 
     monkeypatch.setattr(frozen, "load_text_backbone", slowly)
     encoder = text_encoder(tiny_bert, tmp_path)

@@ -1,6 +1,7 @@
 """Classifiers on labelled posts: the split measured, means over seeds, bad rows, refusals."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,12 @@ from postsense.data.loading import load_posts
 from postsense.data.splitting import split_posts
 from postsense.errors import DataError
 from postsense.evaluation import evaluate
+from postsense.evaluation.distances import class_distances
 from postsense.evaluation.evaluate import class_numbers, evaluate_classifiers, metrics_of
 from postsense.evaluation.metrics import HEADLINE, classification_metrics
 from postsense.inputs import BadRow, prepare_posts
+from postsense.runs import load_run, read_json, train_run
+from postsense.terminal import print_evaluation
 from postsense.training.methods import fit_classifier
 
 Rows = list[dict[str, Any]]
@@ -186,9 +190,9 @@ def test_each_post_is_predicted_once_whatever_the_groups(
 ) -> None:
     calls: list[int] = []
 
-    def count(classifier: Classifier, prepared: Any, rows: Any, progress: Any) -> Any:
+    def count(classifier: Classifier, prepared: Any, rows: Any, *rest: Any, **named: Any) -> Any:
         calls.append(len(rows))
-        return predict_rows(classifier, prepared, rows, progress)
+        return predict_rows(classifier, prepared, rows, *rest, **named)
 
     monkeypatch.setattr(evaluate, "predict_rows", count)
     posts = load_posts(by_topic(post_rows), extra=("topic",))
@@ -213,3 +217,86 @@ def test_an_evaluation_by_groups_is_plain_json(
     posts = load_posts(by_topic(post_rows), extra=("topic",))
     report = evaluate_classifiers(classifiers, posts, "all", by="topic")
     assert json.loads(json.dumps(report, allow_nan=False)) == report
+
+
+@pytest.fixture(scope="module")
+def aligned_run(post_rows: Rows, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seeds of a model that compares words with pictures."""
+    quick = {"training.epochs": 1, "training.device": "cpu"}
+    values = {**quick, "losses.itc": 0.1, "losses.itc_width": 16}
+    folder = tmp_path_factory.mktemp("aligned") / "run"
+    train_run(load_posts(post_rows), load_config("concat", values=values), folder, seeds=2)
+    return folder
+
+
+def distances_one_by_one(classifier: Classifier, rows: Rows) -> dict[str, Any]:
+    """Those of posts that can all be read."""
+    prepared = prepare_posts(load_posts(rows), classifier.config)
+    outputs = predict_rows(classifier, prepared, np.arange(len(rows)), with_aligned=True)
+    assert outputs.aligned_text is not None and outputs.aligned_image is not None
+    labels = np.array([CLASSES.index(row["label"]) for row in rows])
+    has = [np.array([row[name] is not None for row in rows]) for name in ("text", "image")]
+    found: dict[str, Any] = class_distances(
+        outputs.aligned_text, outputs.aligned_image, labels, *has
+    )
+    return found
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_a_model_that_compares_words_with_pictures_has_its_distances_measured(
+    aligned_run: Path, post_rows: Rows, seeds: int
+) -> None:
+    chosen = load_run(aligned_run)[:seeds]
+    rows = [dict(row) for row in post_rows]
+    rows[0]["text"], rows[4]["image"] = None, None
+    report = evaluate_classifiers(chosen, load_posts(rows), "all")
+    each = [distances_one_by_one(classifier, rows) for classifier in chosen]
+    for kind in ("image_image", "text_text", "image_text"):
+        for pairs in ("same_label", "different_label"):
+            mean = np.mean([one[kind][pairs] for one in each])
+            assert report["distances"][kind][pairs] == pytest.approx(mean, rel=1e-5)
+
+
+def test_bad_rows_have_no_distance(aligned_run: Path, post_rows: Rows) -> None:
+    chosen = load_run(aligned_run)[:1]
+    bad = {**post_rows[0], "id": "bad", "image": "/nowhere/x.png"}
+    report = evaluate_classifiers(chosen, load_posts([bad, *post_rows]), "all")
+    clean = evaluate_classifiers(chosen, load_posts(post_rows), "all")
+    assert report.pop("bad_rows") == 1
+    for kind, pairs in clean["distances"].items():
+        assert report["distances"][kind] == pytest.approx(pairs, rel=1e-6)
+
+
+def test_the_metrics_of_a_run_hold_the_distances_of_each_split(
+    aligned_run: Path, post_rows: Rows
+) -> None:
+    metrics = read_json(aligned_run / "seed-1" / "metrics.json")
+    for split in ("val", "test"):
+        report = evaluate_classifiers(load_run(aligned_run)[1:], load_posts(post_rows), split)
+        for kind, pairs in report["distances"].items():
+            assert metrics[split]["distances"][kind] == pytest.approx(pairs, rel=1e-5)
+
+
+def test_other_models_have_no_distances(classifiers: list[Classifier], post_rows: Rows) -> None:
+    assert "distances" not in evaluate_classifiers(classifiers[:1], load_posts(post_rows))
+
+
+def test_looking_at_distances_changes_no_prediction(aligned_run: Path, post_rows: Rows) -> None:
+    classifier = load_run(aligned_run)[0]
+    prepared = prepare_posts(load_posts(post_rows), classifier.config)
+    plain = predict_rows(classifier, prepared, prepared.usable)
+    aligned = predict_rows(classifier, prepared, prepared.usable, with_aligned=True)
+    assert plain.aligned_text is None and aligned.aligned_text is not None
+    assert np.array_equal(plain.logits, aligned.logits)
+
+
+def test_distances_are_printed_and_a_missing_one_is_a_dash(
+    classifiers: list[Classifier], post_rows: Rows, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = evaluate_classifiers(classifiers[:1], load_posts(post_rows))
+    pairs = {"same_label": 0.12345, "different_label": None}
+    report["distances"] = dict.fromkeys(("image_image", "text_text", "image_text"), pairs)
+    print_evaluation(report, "run")
+    lines = [line.replace("│", " ").split() for line in capsys.readouterr().out.splitlines()]
+    for title in ("pictures", "texts", "pictures and texts"):
+        assert [*title.split(), "0.1235", "-"] in lines

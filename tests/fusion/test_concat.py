@@ -19,6 +19,7 @@ def modalities() -> tuple[Embeddings, Embeddings]:
 
 def naive_concat(fusion: Concat, vectors: list[Tensor]) -> Tensor:
     """x = ReLU(W [text; image] + b), one number at a time."""
+    assert fusion.project is not None
     weight, bias = fusion.project.weight, fusion.project.bias
     joined = [value for vector in vectors for value in vector]
     return torch.stack(
@@ -54,3 +55,22 @@ def test_dropout_acts_in_training_only(modalities: tuple[Embeddings, Embeddings]
 
     assert not torch.equal(fusion.train()(*modalities).fused, fusion(*modalities).fused)
     assert torch.equal(fusion.eval()(*modalities).fused, fusion(*modalities).fused)
+
+
+def test_without_a_layer_it_is_the_vectors_side_by_side(
+    modalities: tuple[Embeddings, Embeddings],
+) -> None:
+    text, image = modalities
+    fusion = Concat(3, 5, hidden=0, input_dropout=0.5).eval()
+    joined = fusion(text, image)
+    assert torch.equal(joined.fused, torch.cat([text.pooled, image.pooled], dim=1))
+    assert fusion.width == 8
+    assert not list(fusion.parameters())
+
+
+def test_without_a_layer_one_modality_stays_as_it_is(
+    modalities: tuple[Embeddings, Embeddings],
+) -> None:
+    fusion = Concat(None, 5, hidden=0, input_dropout=0.5).eval()
+    assert torch.equal(fusion(modalities[1]).fused, modalities[1].pooled)
+    assert fusion.width == 5

@@ -1,6 +1,8 @@
 """The objective is the weighted sum of its terms, and every part is told."""
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -8,9 +10,20 @@ from torch import Tensor
 
 from postsense.batches import PostBatch
 from postsense.config import LossSettings
+from postsense.encoders.embeddings import Embeddings
 from postsense.losses.classification import cross_entropy_loss
-from postsense.losses.total import Weighted, classification_term, total_loss
-from postsense.outputs import PostOutput
+from postsense.losses.contrastive import supervised_contrastive_loss
+from postsense.losses.gate import consistency, released_consistency
+from postsense.losses.total import (
+    Weighted,
+    classification_term,
+    inter_modal_term,
+    intra_image_term,
+    intra_text_term,
+    second_step_needed,
+    total_loss,
+)
+from postsense.outputs import Aligned, PostOutput
 
 BATCH = PostBatch(text=None, image=None, labels=torch.tensor([0, 1]))
 
@@ -73,3 +86,85 @@ def test_the_classification_term_without_class_weights_is_plain_cross_entropy() 
     loss = total_loss({"classification": term}, output_of(torch.zeros(2, 2)), BATCH)
 
     assert loss.total.item() == pytest.approx(math.log(2))
+
+
+POSTS = 8
+HAS_TEXT = torch.tensor([1, 1, 0, 1, 1, 1, 1, 0], dtype=torch.bool)
+HAS_IMAGE = torch.tensor([1, 0, 1, 1, 1, 0, 1, 1], dtype=torch.bool)
+LABELS = torch.tensor([0, 1, 0, 1, 0, 1, 1, 0])
+CONTRAST = LossSettings(
+    intra_text=0.3, intra_image=0.5, inter_modal=0.7, contrast_temperature=0.1, fidelity="released"
+)
+
+
+def vectors(seed: int) -> Tensor:
+    return torch.randn(POSTS, 4, generator=torch.Generator().manual_seed(seed))
+
+
+ALIGNED = Aligned(vectors(1), vectors(2), torch.tensor(1.0))
+OUTPUT = PostOutput(vectors(0), vectors(0), None, None, aligned=ALIGNED)
+PAIRS = PostBatch(
+    Embeddings(vectors(3), HAS_TEXT), Embeddings(vectors(4), HAS_IMAGE), labels=LABELS
+)
+
+
+def contrast(anchors: Tensor, others: Tensor, rows: Tensor, *, same_view: bool) -> float:
+    given = anchors[rows], others[rows], LABELS[rows], 0.1
+    return float(supervised_contrastive_loss(*given, same_view=same_view, fidelity="released"))
+
+
+def test_the_contrast_of_texts_is_over_the_posts_that_have_words() -> None:
+    term = intra_text_term(CONTRAST)
+
+    expected = contrast(ALIGNED.text, ALIGNED.text, HAS_TEXT, same_view=True)
+    assert term.weight == 0.3
+    assert float(term.term(OUTPUT, PAIRS)) == pytest.approx(expected)
+
+
+def test_the_contrast_of_pictures_is_over_the_posts_that_have_one() -> None:
+    term = intra_image_term(CONTRAST)
+
+    expected = contrast(ALIGNED.image, ALIGNED.image, HAS_IMAGE, same_view=True)
+    assert term.weight == 0.5
+    assert float(term.term(OUTPUT, PAIRS)) == pytest.approx(expected)
+
+
+def test_the_contrast_of_pictures_with_texts_is_over_the_posts_that_have_both() -> None:
+    term = inter_modal_term(CONTRAST)
+
+    expected = contrast(ALIGNED.image, ALIGNED.text, HAS_TEXT & HAS_IMAGE, same_view=False)
+    assert term.weight == 0.7
+    assert float(term.term(OUTPUT, PAIRS)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("make", [intra_text_term, intra_image_term])
+def test_the_contrast_within_a_modality_follows_the_fidelity(make: Any) -> None:
+    corrected = CONTRAST.model_copy(update={"fidelity": "corrected"})
+
+    values = [float(make(settings).term(OUTPUT, PAIRS)) for settings in (CONTRAST, corrected)]
+
+    assert values[0] != pytest.approx(values[1], rel=1e-4)
+
+
+@pytest.mark.parametrize("make", [intra_text_term, intra_image_term, inter_modal_term])
+def test_a_batch_that_lacks_the_modality_costs_nothing(make: Any) -> None:
+    nothing = torch.zeros(POSTS, dtype=torch.bool)
+    lacking = Embeddings(vectors(3), nothing)
+
+    loss = make(CONTRAST).term(OUTPUT, replace(PAIRS, text=lacking, image=lacking))
+
+    assert float(loss) == 0.0
+
+
+@pytest.mark.parametrize("fidelity", ["corrected", "released"])
+def test_the_gate_looks_at_the_posts_that_have_both(fidelity: str) -> None:
+    rows = HAS_TEXT & HAS_IMAGE
+    count = consistency if fidelity == "corrected" else released_consistency
+    score = count(ALIGNED.text[rows], ALIGNED.image[rows], LABELS[rows]).score
+    assert 0.1 < score < 0.9
+    assert score != count(ALIGNED.text, ALIGNED.image, LABELS).score
+
+    settings = CONTRAST.model_copy(update={"fidelity": fidelity, "gate_threshold": score - 0.01})
+    above = settings.model_copy(update={"gate_threshold": min(1.0, score + 0.3)})
+    assert not second_step_needed(OUTPUT, PAIRS, settings)
+    assert second_step_needed(OUTPUT, PAIRS, above)

@@ -19,7 +19,8 @@ from postsense.inference import predict_logits
 from postsense.losses.total import classification_term, distillation_term
 from postsense.model import Branch, PostModel
 from postsense.training import loop
-from postsense.training.loop import Phase, Stream, run_phase
+from postsense.training.loop import run_phase
+from postsense.training.phase import Phase, Stream
 
 DIM, CLASSES = 6, 3
 SETTINGS = TrainingSettings(epochs=6, batch_size=4, learning_rate=0.01, device="cpu", patience=99)

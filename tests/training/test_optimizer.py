@@ -137,3 +137,11 @@ def test_every_step_learns(schedule, warmup: float, total: int) -> None:
     settings = TrainingSettings(schedule=schedule, warmup_fraction=warmup)
     factors = [learning_rate_factor(settings, step, total) for step in range(total)]
     assert all(0 < factor <= 1 for factor in factors)
+
+
+def test_steps_cut_the_rate_every_few_epochs() -> None:
+    settings = SETTINGS.model_copy(
+        update={"schedule": "step", "epochs": 6, "step_epochs": 2, "warmup_fraction": 0.0}
+    )
+    factors = [learning_rate_factor(settings, step, 18) for step in range(18)]  # 3 an epoch
+    assert factors == [1.0] * 6 + [0.5] * 6 + [0.25] * 6

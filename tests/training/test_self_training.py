@@ -20,8 +20,8 @@ from postsense.errors import ConfigError, DataError
 from postsense.posts import Posts
 from postsense.runs import train_run
 from postsense.training import self_training
-from postsense.training.loop import Phase
 from postsense.training.methods import Fitted, fit_classifier, prepare_splits
+from postsense.training.phase import Phase
 
 
 @pytest.fixture(scope="module")

@@ -18,13 +18,8 @@ from postsense.inputs import prepare_posts, reads_pairs
 from postsense.losses.total import total_loss
 from postsense.model import PostModel
 from postsense.outputs import PostOutput
-from postsense.training.supervised import (
-    TrainingData,
-    labelled_phase,
-    loss_terms,
-    new_model,
-    train_supervised,
-)
+from postsense.training.labeled import TrainingData, labeled_phase, loss_terms, new_model
+from postsense.training.supervised import train_supervised
 
 CLASSES = ("negative", "neutral", "positive")
 
@@ -207,7 +202,7 @@ def test_posts_that_all_say_or_show_the_same_cannot_be_matched(
 
     expected = f"text and picture, of different {name}s, found the same {name} in all of them"
     with pytest.raises(DataError, match=expected):
-        labelled_phase("train", training_data(rows, config), config)
+        labeled_phase("train", training_data(rows, config), config)
 
 
 def test_posts_none_of_which_has_words_and_picture_cannot_be_matched(
@@ -217,7 +212,7 @@ def test_posts_none_of_which_has_words_and_picture_cannot_be_matched(
     config = load_config("concat", values=PAIRS)
 
     with pytest.raises(DataError, match="found none that has both"):
-        labelled_phase("train", training_data(rows, config), config)
+        labeled_phase("train", training_data(rows, config), config)
 
 
 def test_a_batch_of_one_text_among_others_trains(

@@ -35,7 +35,9 @@ class TextEncoderSettings(Section):
         0, ge=0, description="first layers, and what is below them, that do not train; 0: all train"
     )
     read_layers: int = Field(
-        1, ge=1, description="last layers whose tokens the fusion reads; above 1: 'cross_modal'"
+        1,
+        ge=1,
+        description="last layers whose tokens 'cross_modal' reads, 4 if unset; other fusions read 1",
     )
     fidelity: Fidelity = Field("corrected", description=_FIDELITY)
 

@@ -1,6 +1,7 @@
 """All settings of a run, and which of them fit together."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -12,6 +13,8 @@ from postsense.config.section import Section
 from postsense.config.training import ClusteringSettings, SelfTrainingSettings, TrainingSettings
 
 MethodName = Literal["supervised", "self_training", "two_step_contrastive", "cluster_pseudo_labels"]
+
+READ_LAYERS = 4  # of the text encoder, by 'cross_modal'
 
 
 class Config(Section):
@@ -28,6 +31,22 @@ class Config(Section):
     training: TrainingSettings = TrainingSettings()
     self_training: SelfTrainingSettings = SelfTrainingSettings()
     clustering: ClusteringSettings = ClusteringSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _reads_layers(cls, values: Any) -> Any:
+        """'cross_modal' reads the last four layers where nothing else is said."""
+        fusion, encoders = values.get("fusion") or {}, values.get("encoders") or {}
+        if not isinstance(fusion, Mapping) or not isinstance(encoders, Mapping):
+            return values
+        text = encoders.get("text") or {}
+        if fusion.get("name") != "cross_modal" or not isinstance(text, Mapping):
+            return values
+        if "read_layers" in text or text.get("network", "transformer") != "transformer":
+            return values
+        layers = text.get("layers") or READ_LAYERS
+        read = min(layers, READ_LAYERS) if isinstance(layers, int) else READ_LAYERS
+        return {**values, "encoders": {**encoders, "text": {**text, "read_layers": read}}}
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Config":

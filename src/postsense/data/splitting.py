@@ -1,7 +1,8 @@
-"""Labelled posts → train, val and test, with every label known to train."""
+"""Posts → train, val and test, with every label of val and test known."""
 
 from collections import Counter
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +15,7 @@ KNOWN_SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Splits:
-    """All labelled posts that a run uses, which of them belong where, and the K class names.
+    """All posts that a run uses, which of them belong where, and the K class names.
 
     train, val, test: positions in posts; val and test may be empty. carved: whether val was drawn
     from train because the table had none. unlabeled: posts left out for want of a label.
@@ -30,32 +31,42 @@ class Splits:
 
 
 def split_posts(
-    posts: Posts, validation: Posts | None, *, validation_fraction: float, seed: int
+    posts: Posts,
+    validation: Posts | None,
+    *,
+    validation_fraction: float,
+    seed: int,
+    unlabeled: Literal["leave_out", "keep"] = "leave_out",
 ) -> Splits:
     """Read the split column, add `validation` as val, or draw val from train, class by class.
 
     Rows without a split are train rows. Rows of a split other than train, val and test are not
     used. Without any labelled val post, validation_fraction of train becomes val.
 
+    unlabeled: "keep": posts of train without a label stay. Then the classes are those of all
+        labelled posts, and val is drawn from the labelled posts of train, one a class at least:
+        nothing is trained on their labels.
     Raises: DataError: nothing to train on, a single class, a label in val or test that train lacks,
-        val given twice, an id in both tables.
+        val given twice, an id in both tables; "keep": no labelled post at all.
     """
-    labeled = posts.labeled()
-    name = np.array([split or "train" for split in labeled.column("split")], dtype=object)
-    unlabeled = len(posts) - len(labeled)
+    keep = unlabeled == "keep"
+    used = _with_unlabeled_train(posts) if keep else posts.labeled()
+    left_out = len(posts) - len(used)
+    name = np.array([split or "train" for split in used.column("split")], dtype=object)
     if validation is not None:
-        labeled, name = _with_validation(labeled, name, validation)
+        used, name = _with_validation(used, name, validation)
     rows = {split: np.flatnonzero(name == split) for split in KNOWN_SPLITS}
-    labels = np.array(labeled.column("label"), dtype=object)
-    classes = _classes(posts.name, labels[rows["train"]], sorted(set(name)))
+    labels = np.array(used.column("label"), dtype=object)
+    classes = (_named_classes if keep else _classes)(posts.name, labels, name)
     for split in ("val", "test"):
         _refuse_unknown(posts.name, split, labels[rows[split]], classes)
     carved = len(rows["val"]) == 0
     if carved:
-        train = rows["train"]
-        chosen = _draw(labels[train], validation_fraction, seed)
-        rows["train"], rows["val"] = train[~chosen], train[chosen]
-    return Splits(labeled, rows["train"], rows["val"], rows["test"], classes, carved, unlabeled)
+        train = rows["train"][[label is not None for label in labels[rows["train"]]]]
+        chosen = train[_draw(labels[train], validation_fraction, seed, least=int(keep))]
+        rows["train"], rows["val"] = np.setdiff1d(rows["train"], chosen), chosen
+        carved = not keep or len(chosen) > 0
+    return Splits(used, rows["train"], rows["val"], rows["test"], classes, carved, left_out)
 
 
 def thin_train(splits: Splits, fraction: float, seed: int) -> Splits:
@@ -90,8 +101,16 @@ def _with_validation(
     return Posts(table, labeled.name), np.concatenate([name, np.full(len(extra), "val")])
 
 
-def _classes(where: str, labels: np.ndarray, splits: list[str]) -> tuple[str, ...]:
-    classes = tuple(sorted(set(labels)))
+def _with_unlabeled_train(posts: Posts) -> Posts:
+    """The labelled posts, and those of train that have no label."""
+    pairs = zip(posts.column("label"), posts.column("split"), strict=True)
+    kept = [label is not None or split in (None, "train") for label, split in pairs]
+    return posts.take(np.flatnonzero(kept))
+
+
+def _classes(where: str, labels: np.ndarray, name: np.ndarray) -> tuple[str, ...]:
+    """The classes that occur in train."""
+    classes, splits = tuple(sorted(set(labels[name == "train"]))), sorted(set(name))
     if not classes:
         found = f"none among the splits {splits}" if splits else "no post with a label"
         raise DataError(
@@ -100,10 +119,31 @@ def _classes(where: str, labels: np.ndarray, splits: list[str]) -> tuple[str, ..
             found,
             "Name the columns with --label and --split.",
         )
+    return _several(where, classes, "in train")
+
+
+def _named_classes(where: str, labels: np.ndarray, name: np.ndarray) -> tuple[str, ...]:
+    """The classes that occur in train, val or test."""
+    if not (name == "train").any():
+        fix = "Name the column with --split; posts of no split are train."
+        raise DataError(where, "posts in split 'train'", "none", fix)
+    classes = tuple(sorted(set(labels[np.isin(name, KNOWN_SPLITS)]) - {None}))
+    if not classes:
+        raise DataError(
+            where,
+            "labelled posts to name the clusters by",
+            "no post with a label",
+            "Name the column with --label,"
+            " or use 'postsense discover TABLE --out RUN --clusters K'.",
+        )
+    return _several(where, classes, "among the labelled posts")
+
+
+def _several(where: str, classes: tuple[str, ...], among: str) -> tuple[str, ...]:
     if len(classes) < 2:
         raise DataError(
             where,
-            "at least two classes in train",
+            f"at least two classes {among}",
             f"only '{classes[0]}'",
             "Add posts of another class, or choose another --label column.",
         )
@@ -123,11 +163,15 @@ def _refuse_unknown(where: str, split: str, labels: np.ndarray, classes: tuple[s
         )
 
 
-def _draw(labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
-    """A mask over labels: about `fraction` of each class, which keeps one post at least."""
+def _draw(labels: np.ndarray, fraction: float, seed: int, least: int = 0) -> np.ndarray:
+    """A mask over labels: about `fraction` of each class, `least` posts at least.
+
+    A class keeps one post at least that is not chosen, unless `least` asks for all it has.
+    """
     generator = np.random.default_rng([seed, len(labels)])
     chosen = np.zeros(len(labels), dtype=bool)
     for label in sorted(set(labels)):
         rows = generator.permutation(np.flatnonzero(labels == label))
-        chosen[rows[: min(len(rows) - 1, round(fraction * len(rows)))]] = True
+        wanted = min(len(rows) - 1, round(fraction * len(rows)))
+        chosen[rows[: max(least, wanted)]] = True
     return chosen

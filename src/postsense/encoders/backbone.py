@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, Self
 
+import torch
 from torch import Tensor, nn
 
 from postsense.encoders.builtin import load_efficientnet
@@ -35,22 +36,33 @@ class Backbone(EncoderNetwork):
 
 
 class TextBackbone(Backbone):
-    """Token ids and mask, each (B, T) int64, to tokens (B, T, D) and class vector (B, D)."""
+    """Token ids and mask, each (B, T) int64, to tokens (B, T, L * D) and class vector (B, D).
 
-    def __init__(self, model: nn.Module, *, pooled_output: bool = False) -> None:
+    A token is its states after the last L layers side by side, the last layer's last; the class
+    vector is of the last layer alone. L, read_layers, is at most the number of layers.
+    """
+
+    def __init__(
+        self, model: nn.Module, *, pooled_output: bool = False, read_layers: int = 1
+    ) -> None:
         super().__init__(model)
         self.pooled_output = pooled_output  # dual models have no class token in their text
+        self.read_layers = read_layers
 
     @property
     def dim(self) -> int:
-        """D, the width of a token."""
+        """D, the width of a layer's states."""
         config: Any = self.model.config
         return int(config.hidden_size)
 
     def forward(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        output = self.model(input_ids=ids, attention_mask=mask)
+        several = self.read_layers > 1
+        output = self.model(input_ids=ids, attention_mask=mask, output_hidden_states=several)
         tokens = output.last_hidden_state
-        return tokens, output.pooler_output if self.pooled_output else tokens[:, 0]
+        cls = output.pooler_output if self.pooled_output else tokens[:, 0]
+        if several:  # dual models norm the last states, which hidden_states holds as they were
+            tokens = torch.cat([*output.hidden_states[-self.read_layers : -1], tokens], dim=-1)
+        return tokens, cls
 
 
 class ImageBackbone(Backbone):
@@ -71,7 +83,7 @@ class ImageBackbone(Backbone):
 
 
 class TextEncoder(nn.Module):
-    """A trained text backbone, or a word network, with its pooling: token ids → Embeddings."""
+    """A text backbone, or a word network, inside the model, with its pooling: ids → Embeddings."""
 
     def __init__(self, backbone: EncoderNetwork, pooling: Pooling) -> None:
         super().__init__()
@@ -84,13 +96,14 @@ class TextEncoder(nn.Module):
         readable[:, 0] = True  # attention needs one token to look at; such a row is masked below
         tokens, cls = self.backbone(ids, readable.long())
         tokens = tokens * mask[..., None]
-        pooled = cls if self.pooling == "cls" else pool(tokens, mask, self.pooling)
+        last_layer = tokens[..., -cls.shape[-1] :]
+        pooled = cls if self.pooling == "cls" else pool(last_layer, mask, self.pooling)
         present = mask.any(dim=1)
         return Embeddings(pooled * present[:, None], present, tokens, mask)
 
 
 class ImageEncoder(nn.Module):
-    """A trained image backbone with its pooling: pixels → Embeddings."""
+    """An image backbone inside the model, with its pooling: pixels → Embeddings."""
 
     def __init__(self, backbone: ImageBackbone, pooling: Pooling) -> None:
         super().__init__()
@@ -107,9 +120,13 @@ class ImageEncoder(nn.Module):
 
 
 def load_text_backbone(
-    folder: Path, layers: int | None, *, pretrained: bool = True
+    folder: Path, layers: int | None, read_layers: int = 1, *, pretrained: bool = True
 ) -> TextBackbone:
-    """The text model of a checkpoint folder. Raises: EncoderError: it reads no text."""
+    """The text model of a checkpoint folder.
+
+    layers: how many are kept, None: all. read_layers: of how many, the last, a token has states.
+    Raises: EncoderError: it reads no text, or has fewer layers than are kept or read.
+    """
     where = "encoders.text.name"
     model = load_model(folder, where, pretrained=pretrained)
     part = dual_part(model, "text_model")
@@ -117,7 +134,9 @@ def load_text_backbone(
     if part is None and (_reads_pixels(model) or _reads_both(model)):
         raise wrong_modality(where, "text alone" if _reads_both(model) else "text", model)
     keep_layers(backbone, layers, "encoders.text.layers")
-    return TextBackbone(backbone, pooled_output=part is not None).eval()
+    if read_layers > 1:
+        _refuse_too_few(backbone, layers, read_layers)
+    return TextBackbone(backbone, pooled_output=part is not None, read_layers=read_layers).eval()
 
 
 def load_image_backbone(
@@ -148,6 +167,15 @@ def _refuse_transformer_settings(layers: int | None, pooling: Pooling) -> None:
         raise EncoderError(f"{where}.layers", expected, str(layers), "Leave it unset.")
     if pooling == "cls":
         raise EncoderError(f"{where}.pooling", expected, "'cls'", "Set it to 'mean'.")
+
+
+def _refuse_too_few(model: nn.Module, layers: int | None, read_layers: int) -> None:
+    config: Any = model.config
+    available = int(config.num_hidden_layers) if layers is None else layers
+    if read_layers > available:
+        where = "encoders.text.read_layers"
+        expected = f"at most {available}, the layers of the encoder"
+        raise EncoderError(where, expected, str(read_layers), f"Set {where}={available} or less.")
 
 
 def _reads_both(model: nn.Module) -> bool:

@@ -58,25 +58,25 @@ class FeatureStore(ShardStore[Encoded]):
 
     def pooled(self, rows: Array) -> Array:
         """Pooled vectors (n, D) float32 of these rows; zeros for row -1."""
-        values = np.zeros((len(rows), self.dim), dtype=np.float32)
+        values = np.zeros((len(rows), self.dim), dtype=np.float16)
         for shard, selected, local in self.by_shard(rows):
             values[selected] = shard["pooled"][local]
-        return values
+        return _single(values)
 
     def tokens(self, rows: Array) -> tuple[Array, Array]:
         """Tokens (n, T, E) float32, padded to the longest, and their mask (n, T) bool."""
-        parts: dict[int, Array] = {}
+        parts, lengths = list[tuple[int, Array]](), np.zeros(len(rows), dtype=np.int64)
         for shard, selected, local in self.by_shard(rows):
-            tokens, offsets = shard["tokens"], shard["offsets"]
-            for where, row in zip(selected, local, strict=True):
-                parts[where] = tokens[offsets[row] : offsets[row + 1]]
-        longest = max([len(part) for part in parts.values()], default=1)
-        values = np.zeros((len(rows), longest, self.token_dim), dtype=np.float32)
-        mask = np.zeros((len(rows), longest), dtype=bool)
-        for where, part in parts.items():
+            tokens, offsets = np.asarray(shard["tokens"]), shard["offsets"]
+            starts, ends = offsets[local].tolist(), offsets[local + 1].tolist()
+            lengths[selected] = np.subtract(ends, starts)
+            found = (tokens[start:end] for start, end in zip(starts, ends, strict=True))
+            parts.extend(zip(selected.tolist(), found, strict=True))
+        longest = int(lengths.max()) if parts else 1
+        values = np.zeros((len(rows), longest, self.token_dim), dtype=np.float16)
+        for where, part in parts:
             values[where, : len(part)] = part
-            mask[where, : len(part)] = True
-        return values, mask
+        return _single(values), np.arange(longest) < lengths[:, None]
 
     @property
     def dim(self) -> int:
@@ -124,6 +124,12 @@ class FeatureColumn:
 
 def _half(values: Array) -> Array:
     return np.clip(values, -HALF_MAX, HALF_MAX).astype(np.float16)
+
+
+def _single(values: Array) -> Array:
+    """float16 as float32; torch converts many numbers at a time, numpy one by one."""
+    converted: Array = torch.from_numpy(values).float().numpy()
+    return converted
 
 
 def statistics(values: Tensor) -> tuple[Tensor, Tensor]:

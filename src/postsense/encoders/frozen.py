@@ -50,7 +50,11 @@ class FrozenTextEncoder:
 
     @cached_property
     def key(self) -> str:
-        """Names all that decides the features: weights, layers, pooling and text policy."""
+        """Names all that decides the features: weights, layers, pooling and text policy.
+
+        The number of layers that tokens are read from is named from two on, so that what was kept
+        before there was a choice is found.
+        """
         chosen = self.settings
         parts = [self._network, chosen.pooling, str(chosen.max_length), chosen.normalize]
         return "-".join(parts)
@@ -59,7 +63,9 @@ class FrozenTextEncoder:
     def _network(self) -> str:
         builtin_weights = self.settings.name == BUILTIN
         weights = builtin.TEXT_SHA256[:32] if builtin_weights else fingerprint_folder(self.folder)
-        return f"text-{weights}-{self.settings.layers or 'all'}"
+        read = self.settings.read_layers
+        several = f"-read{read}" if read > 1 else ""
+        return f"text-{weights}-{self.settings.layers or 'all'}{several}"
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
@@ -68,7 +74,8 @@ class FrozenTextEncoder:
 
     @cached_property
     def _runner(self) -> Runner:
-        backbone = load_text_backbone(self.folder, self.settings.layers)
+        chosen = self.settings
+        backbone = load_text_backbone(self.folder, chosen.layers, chosen.read_layers)
         texts = ["two short texts", "of equal length"]
         ids = torch.tensor([row[:4] for row in self.tokenizer(texts)])
         axes = {0: "batch", 1: "length"}
@@ -127,9 +134,10 @@ class FrozenImageEncoder:
 
 
 def _encoded(tokens: Array, cls: Array, pooling: Pooling) -> list[Encoded]:
+    """tokens: (B, T, L * D), of which the last D, the width of cls, are pooled."""
     if pooling == "cls":
         return [Encoded(vector, states) for vector, states in zip(cls, tokens, strict=True)]
-    states = torch.from_numpy(tokens)
+    states = torch.from_numpy(tokens)[..., -cls.shape[-1] :]
     pooled = pool(states, torch.ones(states.shape[:2], dtype=torch.bool), pooling).numpy()
     return [Encoded(vector, row) for vector, row in zip(pooled, tokens, strict=True)]
 

@@ -8,10 +8,11 @@ import numpy as np
 
 from postsense.classifier import Classifier, Predictions, predict_rows
 from postsense.errors import DataError, nearest
+from postsense.evaluation.distances import Distances, class_distances, mean_over_seeds
 from postsense.evaluation.groups import group_posts
 from postsense.evaluation.metrics import HEADLINE, classification_metrics
-from postsense.inference import softmax
-from postsense.inputs import prepare_posts
+from postsense.inference import Outputs, softmax
+from postsense.inputs import PreparedPosts, prepare_posts
 from postsense.posts import Posts, joined_posts
 from postsense.progress import Progress, silent
 from postsense.retrieval.borrowing import borrow_for_prediction
@@ -30,7 +31,9 @@ def evaluate_classifiers(
 
     With one classifier: its metrics. With several (the seeds of a run): the headline metrics are
     means over them, `sd` their standard deviations, `seeds` the metrics of each; the detailed
-    metrics are those of the mean probabilities, which is also what `predict` writes.
+    metrics are those of the mean probabilities, which is also what `predict` writes. `distances`
+    are means over the classifiers, there if these were trained to compare words with pictures
+    (see `class_distances`).
 
     split: None: "test" if there are such posts, else all.
     by: a column that `posts.extra` holds, or two as "a==b": `by` of the report then has the same
@@ -43,13 +46,21 @@ def evaluate_classifiers(
     labels = class_numbers(chosen, classifiers[0].classes)
     groups = () if by is None else group_posts(chosen, by)
     held_out = joined_posts(joined_posts(chosen, posts.split("val")), posts.split("test"))
+    prepared = _readable(chosen, held_out, classifiers[0], progress)
+    rows = prepared.usable
+    outputs = [
+        predict_rows(one, prepared, rows, progress, with_aligned=True) for one in classifiers
+    ]
     measured = _Measured(
         seeds=tuple(classifier.config.seed for classifier in classifiers),
         classes=classifiers[0].classes,
         labels=labels,
-        probs=_probabilities(classifiers, chosen, held_out, progress),
+        probs=_probabilities(outputs, rows, len(chosen)),
     )
     report = {"split": name, **measured.report()}
+    apart = [found for one in outputs if (found := distances_of(one, prepared, rows, labels[rows]))]
+    if apart:
+        report["distances"] = mean_over_seeds(apart)
     if by is not None:
         parts = [{"value": group.value, **measured.take(group.rows).report()} for group in groups]
         report["by"] = {"column": by, "groups": parts}
@@ -88,13 +99,12 @@ class _Measured:
         return report
 
 
-def _probabilities(
-    classifiers: Sequence[Classifier], posts: Posts, held_out: Posts, progress: Progress
-) -> Array:
-    """Probabilities (S, N, K) of each classifier, NaN for bad rows; each post is read once."""
-    config, classes = classifiers[0].config, classifiers[0].classes
-    borrowed = borrow_for_prediction(posts, config, held_out=held_out, progress=progress)
-    prepared = prepare_posts(posts, config, progress, borrowed)
+def _readable(
+    posts: Posts, held_out: Posts, classifier: Classifier, progress: Progress
+) -> PreparedPosts:
+    """The posts as all seeds of a run read them. Raises: DataError: none can be read."""
+    borrowed = borrow_for_prediction(posts, classifier.config, held_out=held_out, progress=progress)
+    prepared = prepare_posts(posts, classifier.config, progress, borrowed)
     if not len(prepared.usable):
         raise DataError(
             posts.name,
@@ -102,11 +112,30 @@ def _probabilities(
             f"none, the first '{prepared.bad[0].id}': {prepared.bad[0].reason}",
             "Run 'postsense check' for the whole list.",
         )
-    probs = np.full((len(classifiers), len(posts), len(classes)), np.nan, dtype=np.float32)
-    for number, classifier in enumerate(classifiers):
-        outputs = predict_rows(classifier, prepared, prepared.usable, progress)
-        probs[number, prepared.usable] = softmax(outputs.logits)
+    return prepared
+
+
+def _probabilities(outputs: Sequence[Outputs], rows: Array, posts: int) -> Array:
+    """Probabilities (S, N, K) of S classifiers, NaN but for the rows that they were asked about."""
+    classes = outputs[0].logits.shape[1]
+    probs = np.full((len(outputs), posts, classes), np.nan, dtype=np.float32)
+    for number, output in enumerate(outputs):
+        probs[number, rows] = softmax(output.logits)
     return probs
+
+
+def distances_of(
+    outputs: Outputs, prepared: PreparedPosts, rows: Array, labels: Array
+) -> Distances | None:
+    """How far apart one classifier puts words and pictures; None if it does not compare them.
+
+    outputs: of the rows, with aligned vectors. labels: (n,) class numbers of the rows.
+    """
+    text, image = outputs.aligned_text, outputs.aligned_image
+    if text is None or image is None:
+        return None
+    has_text, has_image = (prepared.contents[rows] >= 0).T
+    return class_distances(text, image, labels, has_text, has_image)
 
 
 def class_numbers(posts: Posts, classes: Sequence[str]) -> Array:

@@ -1,4 +1,4 @@
-"""Concat fusion: the vectors of all modalities side by side, then one layer."""
+"""Concat fusion: the vectors of all modalities side by side, then one layer or none."""
 
 import torch
 from torch import nn
@@ -11,7 +11,8 @@ class Concat(nn.Module):
     """Joins pooled vectors: x = ReLU(W [text; image] + b). With one modality it is that one alone.
 
     Source: Sanchez Villegas et al. 2024, arXiv 2309.07794, the Conc models; with a linear layer in
-    place of the ReLU it is BERT-CNN of Xu & Li 2022.
+    place of the ReLU it is BERT-CNN of Xu & Li 2022. Without a layer, x = [text; image], it is
+    eq. 1 of Sun et al. 2023, ITRp.
     Deviation: dropout on the inputs, since frozen features are wide and labels few; one layer where
     BERT-CNN has two without anything between them, which are one.
     """
@@ -19,16 +20,22 @@ class Concat(nn.Module):
     def __init__(
         self, text_dim: int | None, image_dim: int | None, hidden: int, input_dropout: float
     ) -> None:
-        """text_dim, image_dim: the D of each modality, None if it is not read."""
+        """text_dim, image_dim: the D of each modality, None if it is not read.
+
+        hidden: width of the layer, 0: none, and the vectors themselves are the fused one.
+        """
         super().__init__()
         self.text_query_dim, self.image_query_dim = text_dim, image_dim
         self.dropout = nn.Dropout(input_dropout)
-        self.project = nn.Linear((text_dim or 0) + (image_dim or 0), hidden)
+        joined = (text_dim or 0) + (image_dim or 0)
+        self.project = nn.Linear(joined, hidden) if hidden else None
+        self.width = hidden or joined
 
     def forward(self, *modalities: Embeddings) -> Joined:
         """Embeddings of the modalities it reads, text first → fused (B, F)."""
         vectors = [modality.pooled for modality in modalities]
-        fused = torch.relu(self.project(self.dropout(torch.cat(vectors, dim=1))))
+        joined = self.dropout(torch.cat(vectors, dim=1))
+        fused = joined if self.project is None else torch.relu(self.project(joined))
         text = vectors[0] if self.text_query_dim is not None else None
         image = vectors[-1] if self.image_query_dim is not None else None
         return Joined(fused, text, image)

@@ -9,7 +9,9 @@ from torch import Tensor
 from postsense.batches import PostBatch
 from postsense.config import LossSettings
 from postsense.losses.classification import cross_entropy_loss
+from postsense.losses.contrastive import supervised_contrastive_loss
 from postsense.losses.distillation import distillation_loss
+from postsense.losses.gate import needs_second_step
 from postsense.losses.image_text import (
     image_text_contrastive_loss,
     image_text_matching_loss,
@@ -84,6 +86,63 @@ def matching_term(weight: float) -> Weighted:
         return image_text_matching_loss(logits[rows], matches[rows])
 
     return Weighted(weight, term)
+
+
+def intra_text_term(settings: LossSettings) -> Weighted:
+    """Supervised contrast among the texts of the batch (L_clt)."""
+
+    def term(output: PostOutput, batch: PostBatch) -> Tensor:
+        assert output.aligned is not None and batch.text is not None
+        texts, rows = output.aligned.text, batch.text.present
+        return _contrast(texts, texts, batch, rows, settings)
+
+    return Weighted(settings.intra_text, term)
+
+
+def intra_image_term(settings: LossSettings) -> Weighted:
+    """Supervised contrast among the pictures of the batch (L_cli)."""
+
+    def term(output: PostOutput, batch: PostBatch) -> Tensor:
+        assert output.aligned is not None and batch.image is not None
+        pictures, rows = output.aligned.image, batch.image.present
+        return _contrast(pictures, pictures, batch, rows, settings)
+
+    return Weighted(settings.intra_image, term)
+
+
+def inter_modal_term(settings: LossSettings) -> Weighted:
+    """Supervised contrast of pictures with the texts of posts that have both (L_clm)."""
+
+    def term(output: PostOutput, batch: PostBatch) -> Tensor:
+        aligned = output.aligned
+        assert aligned is not None
+        return _contrast(aligned.image, aligned.text, batch, batch.has_both, settings)
+
+    return Weighted(settings.inter_modal, term)
+
+
+def second_step_needed(output: PostOutput, batch: PostBatch, settings: LossSettings) -> bool:
+    """Whether words and pictures of the batch are matched too badly to leave out inter_modal."""
+    aligned, rows = output.aligned, batch.has_both
+    assert aligned is not None and batch.labels is not None
+    threshold, fidelity = settings.gate_threshold, settings.fidelity
+    text, image, labels = aligned.text[rows], aligned.image[rows], batch.labels[rows]
+    return needs_second_step(text, image, labels, threshold, fidelity)
+
+
+def _contrast(
+    anchors: Tensor, others: Tensor, batch: PostBatch, rows: Tensor, settings: LossSettings
+) -> Tensor:
+    """Vectors given twice are one view. rows: (B,) bool, the posts to compare."""
+    assert batch.labels is not None
+    return supervised_contrastive_loss(
+        anchors[rows],
+        others[rows],
+        batch.labels[rows],
+        settings.contrast_temperature,
+        same_view=anchors is others,
+        fidelity=settings.fidelity,
+    )
 
 
 def distillation_term(weight: float) -> Weighted:

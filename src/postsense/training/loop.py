@@ -1,9 +1,9 @@
 """The only optimisation loop: epochs, steps, validation, early stopping, resumption."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from postsense.batches import PostBatch, PostDataset
+from postsense.batches import PostBatch
 from postsense.config import TrainingSettings
 from postsense.data.batching import epoch_batches, spread_batches
 from postsense.errors import RunError
@@ -36,46 +36,10 @@ from postsense.training.checkpoint import (
     save_checkpoint,
 )
 from postsense.training.optimizer import build_optimizer, learning_rate_factor
+from postsense.training.phase import Phase, SecondStep
 
 logger = logging.getLogger(__name__)
-View = Callable[[PostBatch, torch.Generator], PostBatch]
-
-
-def as_it_is(batch: PostBatch, generator: torch.Generator) -> PostBatch:
-    """The view that changes nothing."""
-    return batch
-
-
-@dataclass(frozen=True)
-class Stream:
-    """More posts to learn from, with an objective of their own.
-
-    view: what becomes of a batch before the model sees it, by the generator of the step.
-    """
-
-    dataset: PostDataset
-    terms: Mapping[str, Weighted]
-    view: View
-
-
-@dataclass(frozen=True)
-class Phase:
-    """One stretch of training: what to minimise on which posts, and what to keep.
-
-    Every step takes a batch of train and, from each stream beside it, as many posts as it takes to
-    see the stream once an epoch; the losses are added.
-    val without posts: nothing to select by, so the last epoch is kept. view: as in Stream, of
-    the batches of train.
-    """
-
-    name: str
-    terms: Mapping[str, Weighted]
-    train: PostDataset
-    val: PostDataset
-    settings: TrainingSettings
-    seed: int
-    beside: tuple[Stream, ...] = ()
-    view: View = as_it_is
+Part = tuple[Mapping[str, Weighted], PostBatch]
 
 
 def run_phase(
@@ -103,7 +67,7 @@ def _run_phase(phase: Phase, model: PostModel, folder: Path, progress: Progress)
         restore_optimizer(optimizer, checkpoint.optimizer)
     wait_for_all()  # nobody writes a checkpoint before everybody has read this one
     while state.epoch < settings.epochs and not _out_of_patience(state, phase):
-        losses = _train_epoch(phase, model, optimizer, device, state.epoch)
+        losses = _train_epoch(phase, model, optimizer, state.epoch)
         copy_statistics(model)
         state, improved = _validate(phase, model, device, state, losses)
         best = _weights(model) if improved else best
@@ -146,14 +110,15 @@ def mixed_precision(settings: TrainingSettings, device: torch.device) -> torch.a
 
 
 def _train_epoch(
-    phase: Phase,
-    model: PostModel,
-    optimizer: torch.optim.Optimizer,
-    device: torch.device,
-    epoch: int,
+    phase: Phase, model: PostModel, optimizer: torch.optim.Optimizer, epoch: int
 ) -> dict[str, float]:
     """One pass over train. Returns each loss term and the total, as means over posts of train."""
-    settings = phase.settings
+    settings, device, record = phase.settings, pick_device(phase.settings), dict[str, float]()
+    if phase.renew is not None:
+        renewal = phase.renew(model, epoch)
+        phase, record = replace(phase, train=renewal.train), dict(renewal.record)
+        for weight in (weight for part in renewal.fresh for weight in part.parameters()):
+            optimizer.state.pop(weight, None)
     batches = epoch_batches(
         len(phase.train),
         settings.batch_size,
@@ -163,32 +128,70 @@ def _train_epoch(
     )
     steps, sums = len(batches), dict[str, float]()
     torch.manual_seed(int(np.random.SeedSequence([phase.seed, epoch]).generate_state(1)[0]))
-    model.train()
+    model.to(device).train()
     for number, parts in enumerate(_step_batches(phase, batches, epoch)):
         factor = learning_rate_factor(settings, epoch * steps + number, settings.epochs * steps)
         for group in optimizer.param_groups:
             group["lr"] = group["peak_lr"] * factor
-        with mixed_precision(settings, device):
-            losses = [
-                total_loss(terms, model(batch), batch)
-                for terms, batch in ((terms, batch.to(device)) for terms, batch in parts)
-            ]
-        total = torch.stack([loss.total for loss in losses]).sum()
-        _refuse_not_finite(phase, total, epoch)
-        optimizer.zero_grad()
-        total.backward()  # type: ignore[no-untyped-call]
-        add_up_gradients(model)
-        nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
-        optimizer.step()
-        values = {name: value for loss in losses for name, value in loss.parts.items()}
-        for name, value in {**values, "total": float(total.detach())}.items():
+        parts = [(terms, batch.to(device)) for terms, batch in parts]
+        values = _step(phase, model, optimizer, parts, epoch)
+        if phase.second is not None:
+            values |= _second_step(phase, phase.second, model, optimizer, parts[0][1], epoch)
+        for name, value in values.items():
             sums[name] = sums.get(name, 0.0) + value * len(batches[number])
-    return {f"train_{name}": value / len(phase.train) for name, value in sums.items()}
+    return {**record, **{f"train_{name}": value / len(phase.train) for name, value in sums.items()}}
 
 
-def _step_batches(
-    phase: Phase, batches: Sequence[np.ndarray], epoch: int
-) -> Iterator[list[tuple[Mapping[str, Weighted], PostBatch]]]:
+def _step(
+    phase: Phase,
+    model: PostModel,
+    optimizer: torch.optim.Optimizer,
+    parts: Sequence[Part],
+    epoch: int,
+) -> dict[str, float]:
+    """One update by the sum of all parts. Returns each term, and the total."""
+    with mixed_precision(phase.settings, pick_device(phase.settings)):
+        losses = [total_loss(terms, model(batch), batch) for terms, batch in parts]
+    total = torch.stack([loss.total for loss in losses]).sum()
+    _update(phase, model, optimizer, total, epoch)
+    values = {name: value for loss in losses for name, value in loss.parts.items()}
+    return {**values, "total": float(total.detach())}
+
+
+def _second_step(
+    phase: Phase,
+    second: SecondStep,
+    model: PostModel,
+    optimizer: torch.optim.Optimizer,
+    batch: PostBatch,
+    epoch: int,
+) -> dict[str, float]:
+    """One more update where it is needed. Returns its terms, 0 where it is not, and how often."""
+    with mixed_precision(phase.settings, pick_device(phase.settings)):
+        output = model(batch)
+        if not second.needed(output, batch):
+            return {**dict.fromkeys(second.terms, 0.0), "second_steps": 0.0}
+        loss = total_loss(second.terms, output, batch)
+    _update(phase, model, optimizer, loss.total, epoch)
+    return {**loss.parts, "second_steps": 1.0}
+
+
+def _update(
+    phase: Phase,
+    model: PostModel,
+    optimizer: torch.optim.Optimizer,
+    total: torch.Tensor,
+    epoch: int,
+) -> None:
+    _refuse_not_finite(phase, total, epoch)
+    optimizer.zero_grad()
+    total.backward()  # type: ignore[no-untyped-call]
+    add_up_gradients(model)
+    nn.utils.clip_grad_norm_(model.parameters(), phase.settings.max_grad_norm)
+    optimizer.step()
+
+
+def _step_batches(phase: Phase, batches: Sequence[np.ndarray], epoch: int) -> Iterator[list[Part]]:
     """For each step the batches of all streams, each with its objective."""
     workers, steps = phase.settings.workers, len(batches)
     loaders = [phase.train.loader(batches, workers)]

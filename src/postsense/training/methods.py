@@ -1,22 +1,32 @@
-"""The methods by name: splits of posts → a trained classifier."""
+"""The methods by name: posts → their splits → a trained classifier."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from postsense.batches import PostDataset
 from postsense.classifier import Classifier
 from postsense.config import Config
-from postsense.data.splitting import Splits, thin_train
+from postsense.data.splitting import Splits, split_posts, thin_train
 from postsense.errors import ConfigError
 from postsense.inputs import PreparedPosts, prepare_posts, reads_pairs
+from postsense.posts import Posts
 from postsense.progress import Progress, silent
 from postsense.retrieval.borrowing import borrow_for_training
+from postsense.training.cluster_pseudo_labels import train_cluster_pseudo_labels
+from postsense.training.labeled import TrainingData
 from postsense.training.self_training import train_self_training
-from postsense.training.supervised import TrainingData, train_supervised
+from postsense.training.supervised import train_supervised
 from postsense.training.trained import Trained
+from postsense.training.two_step_contrastive import train_two_step_contrastive
 
-METHODS = {"supervised": train_supervised, "self_training": train_self_training}
+METHODS = {
+    "supervised": train_supervised,
+    "self_training": train_self_training,
+    "two_step_contrastive": train_two_step_contrastive,
+    "cluster_pseudo_labels": train_cluster_pseudo_labels,
+}
 
 
 @dataclass(frozen=True)
@@ -25,6 +35,30 @@ class Fitted:
 
     classifier: Classifier
     trained: Trained
+
+
+def labels_train(config: Config) -> bool:
+    """Whether the method learns from the labels of train, rather than from all its posts alike."""
+    return config.method != "cluster_pseudo_labels"
+
+
+def required_columns(config: Config) -> tuple[str, ...]:
+    """Our names of the columns that a table of posts must have for the method to learn from it."""
+    return ("label",) if labels_train(config) else ()
+
+
+def split_for_method(posts: Posts, validation: Posts | None, config: Config) -> Splits:
+    """The splits of a table, with the unlabelled posts of train if the method learns from them.
+
+    Raises: DataError: as `split_posts`.
+    """
+    return split_posts(
+        posts,
+        validation,
+        validation_fraction=config.data.validation_fraction,
+        seed=config.seed,
+        unlabeled="leave_out" if labels_train(config) else "keep",
+    )
 
 
 def prepare_splits(splits: Splits, config: Config, progress: Progress = silent) -> PreparedPosts:
@@ -49,17 +83,23 @@ def fit_classifier(
     progress: Progress = silent,
 ) -> Fitted:
     """Train with config.method from config.seed. folder: where checkpoints are kept."""
-    splits = thin_train(splits, config.data.train_fraction, config.seed)
-    train, val = (np.intersect1d(rows, prepared.usable) for rows in (splits.train, splits.val))
+    if labels_train(config):
+        splits = thin_train(splits, config.data.train_fraction, config.seed)
+    train = np.intersect1d(splits.train, prepared.usable)
     borrowed, pairs = prepared.borrowed, None
     if borrowed is not None and borrowed.pairs is not None:
         pairs = borrowed.pairs.among(train, prepared.usable)
     data = TrainingData(
-        train=prepared.dataset(train, splits.classes, with_contents=reads_pairs(config)),
-        val=prepared.dataset(val, splits.classes),
+        train=prepared.dataset(
+            train,
+            splits.classes if labels_train(config) else None,
+            with_contents=reads_pairs(config),
+        ),
+        val=_labeled(splits.val, splits, prepared),
         classes=splits.classes,
         pairs=pairs,
         ids=prepared.posts.column("id"),
+        naming=None if labels_train(config) else _naming(splits, prepared, config),
     )
     trained = METHODS[config.method](data, config, folder, progress)
     if borrowed is not None:  # new posts must be compared with the corpus as these were
@@ -68,3 +108,13 @@ def fit_classifier(
         retrieval = config.retrieval.model_copy(update=known)
         config = config.model_copy(update={"retrieval": retrieval})
     return Fitted(Classifier(config, splits.classes, trained.model), trained)
+
+
+def _labeled(rows: np.ndarray, splits: Splits, prepared: PreparedPosts) -> PostDataset:
+    return prepared.dataset(np.intersect1d(rows, prepared.usable), splits.classes)
+
+
+def _naming(splits: Splits, prepared: PreparedPosts, config: Config) -> PostDataset:
+    """The labelled posts that clusters are named by."""
+    rows = splits.val if config.clustering.mapping == "dev" else splits.test
+    return _labeled(rows, splits, prepared)

@@ -46,4 +46,7 @@ def learning_rate_factor(settings: TrainingSettings, step: int, total: int) -> f
         return 1.0 - done
     if settings.schedule == "cosine":
         return 0.5 * (1.0 + math.cos(math.pi * done))
+    if settings.schedule == "step":
+        epoch = settings.epochs * step // total
+        return settings.step_factor ** (epoch // settings.step_epochs)
     return 1.0

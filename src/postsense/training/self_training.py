@@ -30,9 +30,10 @@ from postsense.losses.total import distillation_term
 from postsense.progress import Progress, silent
 from postsense.retrieval.borrowing import Pairs
 from postsense.training.comment_dropout import drop_comments
-from postsense.training.loop import Stream, run_phase
+from postsense.training.labeled import TrainingData, labeled_phase, new_model
+from postsense.training.loop import run_phase
+from postsense.training.phase import Stream
 from postsense.training.pseudo_labels import PseudoLabels, provenance, weigh_pseudo_labels
-from postsense.training.supervised import TrainingData, labelled_phase, new_model
 from postsense.training.trained import Trained
 
 
@@ -90,7 +91,7 @@ def _train(
     progress: Progress,
 ) -> Trained:
     """One teacher or student, from fresh weights."""
-    phase, model = labelled_phase(name, data, config, streams), new_model(data, config)
+    phase, model = labeled_phase(name, data, config, streams), new_model(data, config)
     state = run_phase(phase, model, folder / name.replace(" ", "-"), progress)
     report: dict[str, Any] = {"name": name, "epochs": state.epoch, "best_epoch": state.best_epoch}
     report["val_" + config.training.select_by] = state.best_score

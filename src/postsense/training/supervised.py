@@ -1,148 +1,17 @@
-"""Method `supervised`: labelled posts and, where asked for, image-text losses; one phase."""
+"""Method `supervised`: labelled posts and every loss the settings name, in one step."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-import torch
-
-from postsense.batches import PostDataset
-from postsense.build import build_model, load_encoders
 from postsense.config import Config
-from postsense.encoders.features import FeatureColumn, statistics
-from postsense.encoders.regions import REGIONS
-from postsense.errors import DataError
-from postsense.inputs import reads_pairs
-from postsense.losses.classification import balanced_class_weights
-from postsense.losses.total import (
-    Weighted,
-    classification_term,
-    contrastive_term,
-    matching_term,
-)
-from postsense.model import Branch, PostModel
 from postsense.progress import Progress, silent
-from postsense.retrieval.borrowing import Pairs
-from postsense.training.loop import Phase, Stream, as_it_is, run_phase
-from postsense.training.mismatches import show_mismatches
+from postsense.training.labeled import TrainingData, labeled_phase, new_model
+from postsense.training.loop import run_phase
 from postsense.training.trained import Trained
-
-STATISTICS_POSTS = 20_000  # posts that feature statistics are taken from, at most
-TOKEN_STATISTICS_POSTS = 500  # the same for tokens: 49 regions of a post are many
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """Labelled posts to train on, to select by (may be empty), and the K class names.
-
-    pairs: posts that were retrieved for those of train. ids: of all posts, by their position.
-    """
-
-    train: PostDataset
-    val: PostDataset
-    classes: tuple[str, ...]
-    pairs: Pairs | None = None
-    ids: list[str] = field(default_factory=list)
 
 
 def train_supervised(
     data: TrainingData, config: Config, folder: Path, progress: Progress = silent
 ) -> Trained:
     """Train one classifier from one seed; checkpoints go to folder."""
-    phase, model = labelled_phase("train", data, config), new_model(data, config)
+    phase, model = labeled_phase("train", data, config), new_model(data, config)
     return Trained(model, run_phase(phase, model, folder, progress))
-
-
-def labelled_phase(
-    name: str, data: TrainingData, config: Config, beside: tuple[Stream, ...] = ()
-) -> Phase:
-    """The phase that fits the labels of train, with the losses that the settings name.
-
-    beside: other streams of posts. The image-text losses look at the labelled posts alone.
-    Raises: DataError: image-text losses of posts that all have the same text or picture.
-    """
-    if reads_pairs(config):
-        _refuse_all_alike(data.train)
-    mismatches = config.losses.itm > 0
-    return Phase(
-        name=name,
-        terms=loss_terms(data, config),
-        train=data.train,
-        val=data.val,
-        settings=config.training,
-        seed=config.seed,
-        beside=beside,
-        view=show_mismatches(config.losses.mismatched) if mismatches else as_it_is,
-    )
-
-
-def new_model(data: TrainingData, config: Config) -> PostModel:
-    """A model with fresh weights from the seed, its branches scaled to the training posts.
-
-    Raises: DataError: no training post has a modality that the fusion reads.
-    """
-    torch.manual_seed(config.seed)
-    text, image = data.train.columns.text, data.train.columns.image
-    _refuse_lacking(text, data.train.rows, "a text")
-    _refuse_lacking(image, data.train.rows, "a picture")
-    encoders = load_encoders(config, _width(text), _width(image))
-    model = build_model(config, encoders, len(data.classes))
-    _standardize(model.text, text, data.train.rows)
-    if not (config.fusion.name == "lxmert" and config.encoders.image.name == REGIONS):
-        _standardize(model.image, image, data.train.rows)
-    return model  # LXMERT was trained on regions and boxes as they are
-
-
-def loss_terms(data: TrainingData, config: Config) -> Mapping[str, Weighted]:
-    """The objective by name. Class weights come from the labels of train.
-
-    Source: Sanchez Villegas et al. 2024, arXiv 2309.07794.
-        L = (1 - beta_c - beta_m) CE + beta_c ITC + beta_m ITM
-    Deviation: none.
-    """
-    weights = None
-    if config.losses.class_weights == "balanced" and data.train.labels is not None:
-        weights = balanced_class_weights(torch.from_numpy(data.train.labels), len(data.classes))
-    losses = config.losses
-    terms = {"classification": classification_term(losses, weights)}
-    if losses.itc > 0:
-        terms["itc"] = contrastive_term(losses.itc)
-    if losses.itm > 0:
-        terms["itm"] = matching_term(losses.itm)
-    return terms
-
-
-def _refuse_all_alike(train: PostDataset) -> None:
-    """train: with contents."""
-    assert train.contents is not None
-    whole = train.contents[(train.contents >= 0).all(axis=1)]
-    for column, part in enumerate(("text", "picture")):
-        if len(np.unique(whole[:, column])) < 2:
-            raise DataError(
-                "train, for losses.itc and losses.itm to tell apart",
-                f"posts with text and picture, of different {part}s",
-                f"the same {part} in all of them" if len(whole) else "none that has both",
-                "Set losses.itc=0 and losses.itm=0.",
-            )
-
-
-def _width(column: object) -> int | None:
-    return column.store.dim if isinstance(column, FeatureColumn) else None
-
-
-def _refuse_lacking(column: object, rows: "np.ndarray", modality: str) -> None:
-    if isinstance(column, FeatureColumn) and not (column.rows[rows] >= 0).any():
-        fix = "Add some, or choose --preset text-only or image-only."
-        raise DataError("train", f"posts with {modality}", "none", fix)
-
-
-def _standardize(branch: Branch | None, column: object, rows: "np.ndarray") -> None:
-    if branch is None or not isinstance(column, FeatureColumn):
-        return
-    stored = column.rows[rows]
-    stored = stored[stored >= 0][:STATISTICS_POSTS]
-    branch.standardize_with(*statistics(torch.from_numpy(column.store.pooled(stored))))
-    if column.store.with_tokens:
-        tokens, mask = column.store.tokens(stored[:TOKEN_STATISTICS_POSTS])
-        branch.standardize_tokens_with(*statistics(torch.from_numpy(tokens[mask])))

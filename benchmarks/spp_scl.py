@@ -1,0 +1,175 @@
+"""SPP-SCL on MVSA-Single: against concat, its ablations, and what the released code's quirks do.
+
+Usage: python benchmarks/spp_scl.py FOLDER [--out RUNS] [--only main,ablations,released]
+                                    [--splits clmlf,grouped] [--seeds N] [--epochs N]
+
+FOLDER holds posts.jsonl of MVSA-Single. Frozen built-in encoders, 150 epochs, five seeds. Runs are
+kept in RUNS and resumed. Prints Markdown: differences are against concat on the same features
+(main) or against the full method (the rest), with a paired t-test over seeds and a 95 % bootstrap
+interval over the test posts. `released` is also judged with the test posts sorted by label, as in
+the published files, shuffled, and one at a time: its attention goes across the batch.
+"""
+
+import argparse
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from postsense.classifier import Classifier
+from postsense.config_loading import load_config
+from postsense.data.loading import load_posts
+from postsense.evaluation.metrics import classification_metrics
+from postsense.inputs import prepare_posts
+from postsense.results import compare_run_folders
+from postsense.runs import load_run, read_json, train_run
+
+FULL: dict[str, Any] = {}
+MAIN = {"concat": FULL, "spp-scl": FULL}
+ABLATIONS = {
+    "full": FULL,
+    "one step": {"losses.inter_step": "same", "method": "supervised"},
+    "without intra": {"losses.intra_text": 0.0, "losses.intra_image": 0.0},
+    "without inter": {"losses.inter_modal": 0.0, "method": "supervised"},
+    "labels alone": {
+        "losses.intra_text": 0.0,
+        "losses.intra_image": 0.0,
+        "losses.inter_modal": 0.0,
+        "method": "supervised",
+    },
+    "last 3 layers": {"encoders.text.read_layers": 3},
+    "last 2 layers": {"encoders.text.read_layers": 2},
+    "last layer": {"encoders.text.read_layers": 1},
+    "without fusion": {"fusion.interaction": "none"},
+}
+RELEASED = {
+    "corrected": FULL,
+    "+1 and gate": {"losses.fidelity": "released"},
+    "batch attention": {"fusion.fidelity": "released"},
+    "all three": {"losses.fidelity": "released", "fusion.fidelity": "released"},
+}
+METRICS = ("accuracy", "weighted_f1", "macro_f1")
+HEADER = (
+    "| model | accuracy | weighted F1 | macro F1 | accuracy against the first | 95 % over posts | p"
+    " | second steps |\n|---|---|---|---|---|---|---|---|"
+)
+BATCH = 64  # of the released test script
+
+
+def train_all(
+    given: argparse.Namespace, split: str, variants: Mapping[str, Mapping[str, Any]]
+) -> list[Path]:
+    """A run folder for each variant; full and corrected are one run."""
+    folders, table = [], given.folder / "posts.jsonl"
+    for name, settings in variants.items():
+        preset = "concat" if name == "concat" else "spp-scl"
+        values: dict[str, Any] = {"data.columns.split": f"splits.{split}", **settings}
+        if preset == "spp-scl":
+            values |= {"training.epochs": given.epochs, "training.patience": given.epochs}
+            values |= {"training.mixed_precision": given.precision}
+        config = load_config(preset, values=values)
+        called = "spp-scl" if name in ("full", "corrected") else name.replace(" ", "-")
+        folder = given.out / f"{split}-{called}"
+        train_run(load_posts(table, config.data.columns), config, folder, seeds=given.seeds)
+        folders.append(folder)
+    return folders
+
+
+def print_table(title: str, names: Sequence[str], folders: list[Path]) -> None:
+    """One row a run; differences in accuracy from the first."""
+    comparison = compare_run_folders(folders)
+    print(f"\n{title}, {comparison['posts']} test posts\n\n{HEADER}")
+    gains = {
+        gain["name"]: gain for gain in comparison["differences"] if gain["metric"] == "accuracy"
+    }
+    for name, run, folder in zip(names, comparison["runs"], folders, strict=True):
+        scores = " | ".join(f"{run[m]['mean']:.4f} ± {run[m]['sd'] or 0:.4f}" for m in METRICS)
+        gain = gains.get(run["name"])
+        against = " |  | " if gain is None else _against(gain)
+        print(f"| {name} | {scores} | {against} | {second_steps(folder)} |", flush=True)
+
+
+def second_steps(folder: Path) -> str:
+    """The mean share of steps that a second one followed, '' for methods without."""
+    reports = [read_json(file) for file in sorted(folder.glob("seed-*/metrics.json"))]
+    shares = [report["second_steps"] for report in reports if "second_steps" in report]
+    return f"{np.mean(shares):.0%}" if shares else ""
+
+
+def print_distances(names: Sequence[str], folders: list[Path]) -> None:
+    """IID, TTD and ITD on test, means over seeds, for posts of one label and of two."""
+    print("\n| model | posts | IID | TTD | ITD |\n|---|---|---|---|---|")
+    for name, folder in zip(names, folders, strict=True):
+        reports = [read_json(file) for file in sorted(folder.glob("seed-*/metrics.json"))]
+        found = [report["test"].get("distances") for report in reports]
+        for kind in ("same_label", "different_label"):
+            parts = [one[kind] for one in found if one is not None]
+            if parts:
+                keys = ("image_image", "text_text", "image_text")
+                means = " | ".join(f"{np.mean([p[key] for p in parts]):.3f}" for key in keys)
+                print(f"| {name} | {kind.replace('_', ' ')} | {means} |")
+
+
+def print_orders(table: Path, split: str, names: Sequence[str], folders: list[Path]) -> None:
+    """Accuracy of each model on the same test posts in three orders, means over seeds."""
+    print("\n| model | sorted by label | shuffled | one at a time |\n|---|---|---|---|")
+    for name, folder in zip(names, folders, strict=True):
+        scores = np.array([orders_of(one, table, split) for one in load_run(folder)])
+        shown = " | ".join(
+            f"{mean:.4f} ± {sd:.4f}"
+            for mean, sd in zip(scores.mean(axis=0), scores.std(axis=0), strict=True)
+        )
+        print(f"| {name} | {shown} |", flush=True)
+
+
+def orders_of(classifier: Classifier, table: Path, split: str) -> list[float]:
+    """Accuracy with the test posts sorted by label, shuffled, and one at a time."""
+    posts = load_posts(table, classifier.config.data.columns).split("test")
+    prepared = prepare_posts(posts, classifier.config)
+    dataset = prepared.dataset(np.arange(len(posts)), classifier.classes)
+    assert dataset.labels is not None
+    by_label = np.argsort(dataset.labels, kind="stable")
+    shuffled = np.random.default_rng(0).permutation(len(posts))
+    accuracies = []
+    for order, size in ((by_label, BATCH), (shuffled, BATCH), (by_label, 1)):
+        batches = np.split(order, range(size, len(order), size))
+        with torch.inference_mode():
+            logits = [classifier.model(batch).logits for batch in dataset.loader(batches)]
+        predicted = torch.cat(logits).argmax(dim=1).numpy()
+        metrics = classification_metrics(dataset.labels[order], predicted, classifier.classes)
+        accuracies.append(metrics["accuracy"])
+    return accuracies
+
+
+def _against(gain: Mapping[str, Any]) -> str:
+    p_value = "" if gain["p_value"] is None else f"{gain['p_value']:.3f}"
+    return f"{gain['difference']:+.4f} | [{gain['low']:+.4f}, {gain['high']:+.4f}] | {p_value}"
+
+
+def main() -> None:
+    """Train what is asked for and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--out", type=Path, default=Path(tempfile.gettempdir()) / "spp-scl")
+    parser.add_argument("--only", default="main,ablations,released")
+    parser.add_argument("--splits", default="clmlf,grouped")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=150)
+    parser.add_argument("--precision", default="no", choices=["no", "bf16"])
+    given = parser.parse_args()
+    wanted, table = given.only.split(","), given.folder / "posts.jsonl"
+    groups = {"main": MAIN, "ablations": ABLATIONS, "released": RELEASED}
+    for split in given.splits.split(","):
+        for group in wanted:
+            names, folders = list(groups[group]), train_all(given, split, groups[group])
+            print_table(f"{group}, {split}", names, folders)
+            print_distances(names, folders)
+            if group == "released":
+                print_orders(table, split, names, folders)
+
+
+if __name__ == "__main__":
+    main()

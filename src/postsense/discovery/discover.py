@@ -1,0 +1,242 @@
+"""Posts without labels → a run folder of named groups, and a classifier that finds them again.
+
+config.json, run.json, bad_rows.jsonl   as in every run; bad rows are posts that cannot be read
+groups.json            what each group is: names, size, words, pictures, typical posts
+groups.parquet         the group of each post
+index.html             all that to be looked at
+seed-N/model/          the classifier, whose classes are the groups' names
+seed-N/metrics.json    how it was trained, and which cluster is which group
+"""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from postsense.atomic import write_json
+from postsense.classifier import Classifier, predict_prepared
+from postsense.config import Config
+from postsense.discovery.groups import Group, GroupedPosts, describe_groups, order_by_size
+from postsense.discovery.naming import (
+    LabelVote,
+    default_names,
+    joined_names,
+    names_by_labels,
+    parse_names,
+)
+from postsense.discovery.starting import claim, refuse_alike, refuse_unfit
+from postsense.discovery.words import words_of
+from postsense.discovery.writing import read_names, write_groups
+from postsense.encoders.features import FeatureColumn
+from postsense.fusion.cluster_head import ClusterNames
+from postsense.inference import predict_logits
+from postsense.inputs import BadRow, PreparedPosts, prepare_posts, what_pictures_show
+from postsense.model import Branch
+from postsense.model_folder import load_model, save_model
+from postsense.posts import Posts
+from postsense.progress import Progress, silent
+from postsense.runs import _sweep, read_json
+from postsense.training.cluster_pseudo_labels import Renewing
+from postsense.training.labeled import TrainingData, labeled_phase, new_model
+from postsense.training.loop import run_phase
+
+Array = np.ndarray[Any, Any]
+SETTINGS = (  # where the presets of ITRp say otherwise
+    "clustering.subset=20000",  # clusters of one subset are not those of another
+    "clustering.sampling=random",
+    "losses.label_smoothing=0.1",  # else all are sure and no post is more typical than others
+    "training.epochs=10",
+    "training.batch_size=16",
+    "training.learning_rate=0.003",
+    "training.schedule=linear",
+)
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """What was found. groups: largest first. vote: of the labels, None if none were asked for."""
+
+    folder: Path
+    groups: list[Group]
+    posts: int
+    bad: tuple[BadRow, ...]
+    vote: LabelVote | None
+
+
+def discover(
+    posts: Posts,
+    config: Config,
+    folder: Path,
+    *,
+    names: Sequence[str] = (),
+    labels: Sequence[str | None] | None = None,
+    progress: Progress = silent,
+) -> Discovery:
+    """Find config.clustering.clusters groups of posts and write them to folder.
+
+    A run that is there is not trained again: its groups get the names that are given and keep
+    those that they have. Groups of one name become one.
+
+    Args:
+        config: of method 'cluster_pseudo_labels', over frozen encoders.
+        names: `number=name` each.
+        labels: (N,) of the few posts that have one; each group takes the name of its commonest.
+    Raises: ConfigError: settings that are not for this, a wrong name. DataError: fewer different
+        posts than groups. RunError: the folder holds a run with other settings or other posts.
+    """
+    refuse_unfit(config)
+    given = parse_names(names, config.clustering.clusters)
+    prepared = prepare_posts(posts, config, progress)
+    refuse_alike(prepared, config.clustering.clusters)
+    _sweep(folder)
+    claim(folder, posts, prepared, config)
+    seed = folder / f"seed-{config.seed}"
+    _train_once(seed, prepared, config, progress)
+    return _name(folder, seed, prepared, given, labels)
+
+
+def _train_once(seed: Path, prepared: PreparedPosts, config: Config, progress: Progress) -> None:
+    """Train the classifier, unless that is done; its metrics are written last."""
+    _sweep(seed)
+    if not ((seed / "metrics.json").is_file() and (seed / "model" / "model.json").is_file()):
+        clusters = config.clustering.clusters
+        data = TrainingData(
+            train=prepared.dataset(_learned_from(prepared.usable, config)),
+            val=prepared.dataset(prepared.usable[:0]),
+            classes=tuple(default_names(clusters).values()),
+            ids=prepared.posts.column("id"),
+        )
+        classifier, report = _train(data, config, seed / "checkpoints", progress)
+        in_order = _named(classifier, default_names(clusters), range(clusters))
+        numbers = predict_prepared([in_order], prepared, prepared.usable).probs.argmax(axis=1)
+        save_model(in_order, seed / "model")
+        write_json(seed / "metrics.json", {**report, "order": order_by_size(numbers, clusters)})
+    shutil.rmtree(seed / "checkpoints", ignore_errors=True)
+
+
+def _train(
+    data: TrainingData, config: Config, folder: Path, progress: Progress
+) -> tuple[Classifier, dict[str, Any]]:
+    """A classifier that tells the clusters, and its report.
+
+    Deviation from ITRp: posts are clustered once. Over frozen encoders they would fall into the
+    same clusters again, and a classifier that always begins anew would not come to know them.
+    """
+    model = new_model(data, config)
+    renewal = Renewing(data.train, config)(model, 0)
+    phase = replace(labeled_phase("train", data, config), train=renewal.train)
+    state = run_phase(phase, model, folder, progress)
+    said = predict_logits(model, renewal.train).argmax(axis=1)
+    assert renewal.train.labels is not None
+    report = {
+        "seed": config.seed,
+        "epochs": state.epoch,
+        "history": state.history,
+        **renewal.record,
+        "agreement": float((said == renewal.train.labels).mean()),
+    }
+    model.head = nn.Sequential(model.head)
+    return Classifier(config, data.classes, model), report
+
+
+def _name(
+    folder: Path,
+    seed: Path,
+    prepared: PreparedPosts,
+    given: Mapping[int, str],
+    labels: Sequence[str | None] | None,
+) -> Discovery:
+    """Name the groups, in the classifier as on the page."""
+    classifier, order = load_model(seed / "model"), read_json(seed / "metrics.json")["order"]
+    before = classifier.classes, _belongs(classifier)
+    names, vote = {**default_names(len(order)), **read_names(folder)}, None
+    chosen = None if labels is None else [labels[row] for row in prepared.usable.tolist()]
+    if chosen is not None:
+        apart = _named(classifier, default_names(len(order)), order)
+        vote = names_by_labels(_numbers(apart, prepared), chosen)
+        names |= vote.names
+    names |= given
+    named = _named(classifier, names, order)
+    if (named.classes, _belongs(named)) != before:
+        save_model(named, seed / "model")
+    rows = np.arange(len(prepared.posts))
+    predictions = predict_prepared([named], prepared, rows)
+    grouped = _grouped(named, prepared, predictions.probs[prepared.usable], chosen)
+    members = joined_names(names)
+    groups = describe_groups(grouped, named.classes, [members[name] for name in named.classes])
+    usable = prepared.posts.take(prepared.usable)
+    write_groups(folder, usable, grouped, groups, predictions, vote)
+    return Discovery(folder, groups, len(prepared.posts), prepared.bad, vote)
+
+
+def _named(classifier: Classifier, names: Mapping[int, str], order: Sequence[int]) -> Classifier:
+    """The classifier with names for classes; probabilities of groups with one name add up.
+
+    names: by number of the group. order: the cluster of each group, by its number less one.
+    """
+    joined = joined_names(names)
+    belongs = torch.empty(len(order), dtype=torch.int64)
+    for place, members in enumerate(joined.values()):
+        for number in members:
+            belongs[order[number - 1]] = place
+    head = classifier.model.head
+    assert isinstance(head, nn.Sequential)
+    classifier.model.head = nn.Sequential(head[0], ClusterNames(belongs, len(joined)))
+    return Classifier(classifier.config, tuple(joined), classifier.model)
+
+
+def _belongs(classifier: Classifier) -> list[int]:
+    """The class number of each cluster."""
+    head = classifier.model.head
+    assert isinstance(head, nn.Sequential) and isinstance(head[1], ClusterNames)
+    return [int(number) for number in head[1].belongs.tolist()]
+
+
+def _numbers(apart: Classifier, prepared: PreparedPosts) -> Array:
+    """(n,) the group of each usable post, from 1, while each has a name of its own."""
+    names = {name: number for number, name in default_names(len(apart.classes)).items()}
+    found = predict_prepared([apart], prepared, prepared.usable).labels
+    return np.array([names[label] for label in found if label is not None])
+
+
+def _grouped(
+    named: Classifier, prepared: PreparedPosts, probs: Array, labels: Sequence[str | None] | None
+) -> GroupedPosts:
+    """What is known of the usable posts."""
+    usable, texts, ids = prepared.usable, *(prepared.posts.column(n) for n in ("text", "id"))
+    return GroupedPosts(
+        ids=[ids[row] for row in usable.tolist()],
+        probs=probs,
+        vectors=_vectors(prepared, named.model.text, named.model.image),
+        contents=prepared.contents[usable],
+        words=[words_of(texts[row]) for row in usable.tolist()],
+        shows=what_pictures_show(prepared, usable, named.config),
+        labels=labels,
+    )
+
+
+def _vectors(prepared: PreparedPosts, text: Branch | None, image: Branch | None) -> Array:
+    """Standardised features (n, D) of words and pictures, each as long as the other on average."""
+    parts = []
+    for branch, column in ((text, prepared.columns.text), (image, prepared.columns.image)):
+        assert branch is not None and isinstance(column, FeatureColumn)
+        rows = column.rows[prepared.usable]
+        mean, deviation = branch.mean.cpu().numpy(), branch.deviation.cpu().numpy()
+        pooled = (column.store.pooled(rows) - mean) / deviation
+        pooled[rows < 0] = 0.0
+        parts.append(pooled / np.sqrt(pooled.shape[1], dtype=np.float32))
+    return np.concatenate(parts, axis=1)
+
+
+def _learned_from(usable: Array, config: Config) -> Array:
+    """The posts that are clustered: all, or as many as the settings allow, drawn by the seed."""
+    limit = config.clustering.subset
+    if len(usable) <= limit:
+        return usable
+    generator = np.random.default_rng([config.seed, limit])
+    return np.sort(generator.choice(usable, limit, replace=False))

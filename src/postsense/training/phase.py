@@ -1,0 +1,75 @@
+"""What a method asks of the loop: posts and objectives, what follows a step, precedes an epoch."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from postsense.batches import PostBatch, PostDataset
+from postsense.config import TrainingSettings
+from postsense.losses.total import Weighted
+from postsense.model import PostModel
+from postsense.outputs import PostOutput
+
+View = Callable[[PostBatch, torch.Generator], PostBatch]
+
+
+def as_it_is(batch: PostBatch, generator: torch.Generator) -> PostBatch:
+    """The view that changes nothing."""
+    return batch
+
+
+@dataclass(frozen=True)
+class Stream:
+    """More posts to learn from, with an objective of their own.
+
+    view: what becomes of a batch before the model sees it, by the generator of the step.
+    """
+
+    dataset: PostDataset
+    terms: Mapping[str, Weighted]
+    view: View
+
+
+@dataclass(frozen=True)
+class SecondStep:
+    """An update of its own after that of a step, on the same posts, where it is needed.
+
+    needed: asks the outputs of a fresh pass, after the first update, whether it is.
+    """
+
+    terms: Mapping[str, Weighted]
+    needed: Callable[[PostOutput, PostBatch], bool]
+
+
+@dataclass(frozen=True)
+class Renewal:
+    """What an epoch is trained on. fresh: modules that begin anew. record: for the history."""
+
+    train: PostDataset
+    fresh: tuple[nn.Module, ...] = ()
+    record: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One stretch of training: what to minimise on which posts, and what to keep.
+
+    Every step takes a batch of train and, from each stream beside it, as many posts as it takes to
+    see the stream once an epoch; the losses are added.
+    val without posts: nothing to select by, so the last epoch is kept. view: as in Stream, of
+    the batches of train. second: what follows each step. renew: asked before each epoch, by its
+    number, for the posts that it trains on in place of train.
+    """
+
+    name: str
+    terms: Mapping[str, Weighted]
+    train: PostDataset
+    val: PostDataset
+    settings: TrainingSettings
+    seed: int
+    beside: tuple[Stream, ...] = ()
+    view: View = as_it_is
+    second: SecondStep | None = None
+    renew: Callable[[PostModel, int], Renewal] | None = None

@@ -1,0 +1,154 @@
+"""What may follow a step or precede an epoch: a second update, posts and modules made anew."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from postsense.batches import PostBatch, PostColumns, PostDataset
+from postsense.config import LossSettings, TrainingSettings
+from postsense.encoders.embeddings import Embeddings
+from postsense.fusion.concat import Concat
+from postsense.losses.total import Weighted, classification_term
+from postsense.model import Branch, PostModel
+from postsense.outputs import PostOutput
+from postsense.training.loop import run_phase
+from postsense.training.phase import Phase, Renewal, SecondStep
+
+SETTINGS = TrainingSettings(epochs=3, batch_size=4, learning_rate=0.01, device="cpu")
+
+
+class Vectors:
+    """A column of ready vectors."""
+
+    values = torch.randn((12, 5), generator=torch.Generator().manual_seed(0))
+
+    def batch(self, posts: np.ndarray) -> Embeddings:
+        return Embeddings(self.values[posts], torch.ones(len(posts), dtype=torch.bool))
+
+
+def posts() -> PostDataset:
+    return PostDataset(PostColumns(Vectors()), np.arange(12), np.arange(12) % 3)
+
+
+def fresh_model() -> PostModel:
+    torch.manual_seed(0)
+    return PostModel(Branch(None, 5), None, Concat(5, None, 8, 0.0), nn.Linear(8, 3))
+
+
+def norm_term(output: PostOutput, batch: PostBatch) -> torch.Tensor:
+    return output.fused.square().mean()
+
+
+def phase(second: SecondStep | None = None) -> Phase:
+    terms = {"classification": classification_term(LossSettings(), None)}
+    none = replace(posts(), rows=np.arange(0), labels=np.arange(0))
+    return Phase("train", terms, posts(), none, SETTINGS, seed=0, second=second)
+
+
+def shrink(*, needed: bool) -> SecondStep:
+    return SecondStep({"norm": Weighted(1.0, norm_term)}, lambda *_: needed)
+
+
+def weights_after(folder: Path, chosen: Phase) -> torch.Tensor:
+    model = fresh_model()
+    run_phase(chosen, model, folder)
+    return nn.utils.parameters_to_vector(model.parameters()).detach()
+
+
+def test_a_second_step_that_is_never_needed_changes_nothing(tmp_path: Path) -> None:
+    without = weights_after(tmp_path / "a", phase())
+    assert torch.equal(without, weights_after(tmp_path / "b", phase(shrink(needed=False))))
+
+
+def test_the_history_says_how_often_the_second_step_was_taken(tmp_path: Path) -> None:
+    answers = iter([True, False, False] * SETTINGS.epochs)  # 3 batches of 4 an epoch
+    second = SecondStep({"norm": Weighted(1.0, norm_term)}, lambda *_: next(answers))
+    state = run_phase(phase(second), fresh_model(), tmp_path)
+    assert [round(epoch["train_second_steps"], 6) for epoch in state.history] == [0.333333] * 3
+    assert all(epoch["train_norm"] > 0 for epoch in state.history)
+
+
+def test_the_second_step_is_an_update_of_its_own_after_the_first(tmp_path: Path) -> None:
+    model, chosen = fresh_model(), phase(shrink(needed=True))
+    settings = SETTINGS.model_copy(update={"epochs": 1, "batch_size": 12, "warmup_fraction": 0.0})
+    run_phase(replace(chosen, settings=settings), model, tmp_path)
+    slow = fresh_model().train()
+    matrices = [w for w in slow.parameters() if w.requires_grad and w.ndim > 1]
+    vectors = [w for w in slow.parameters() if w.requires_grad and w.ndim == 1]
+    groups = [{"params": matrices, "weight_decay": 0.01}, {"params": vectors, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate)
+    batch = posts()[np.arange(12)]
+    for loss in (chosen.terms["classification"].term, norm_term):
+        optimizer.zero_grad()
+        loss(slow(batch), batch).backward()
+        nn.utils.clip_grad_norm_(slow.parameters(), settings.max_grad_norm)
+        optimizer.step()
+    for ours, theirs in zip(model.parameters(), slow.parameters()):
+        assert torch.allclose(ours, theirs, atol=1e-6)
+
+
+def test_the_second_step_asks_about_a_fresh_pass(tmp_path: Path) -> None:
+    seen: list[torch.Tensor] = []
+
+    def remember(output: PostOutput, batch: PostBatch) -> bool:
+        seen.append(output.fused.detach())
+        return False
+
+    model = fresh_model()
+    before = model(posts()[np.arange(12)]).fused
+    settings = SETTINGS.model_copy(update={"epochs": 1, "batch_size": 12})
+    chosen = phase(SecondStep({"norm": Weighted(1.0, norm_term)}, remember))
+    run_phase(replace(chosen, settings=settings), model, tmp_path)
+    assert not torch.equal(seen[0].sort(dim=0).values, before.sort(dim=0).values)
+
+
+def renewing(calls: list[int]) -> Phase:
+    def renew(model: PostModel, epoch: int) -> Renewal:
+        calls.append(epoch)
+        assert isinstance(model.head, nn.Linear)
+        with torch.no_grad():
+            model.head.weight.fill_(0.1 * epoch)
+        labels = np.full(4, epoch % 3)
+        fewer = replace(posts(), rows=np.arange(4), labels=labels)
+        return Renewal(fewer, (model.head,), {"number": float(epoch)})
+
+    return replace(phase(), renew=renew)
+
+
+def test_an_epoch_trains_on_what_it_was_renewed_with(tmp_path: Path) -> None:
+    calls: list[int] = []
+    state = run_phase(renewing(calls), fresh_model(), tmp_path)
+    assert calls == [0, 1, 2]
+    assert [epoch["number"] for epoch in state.history] == [0.0, 1.0, 2.0]
+
+
+def test_a_renewed_phase_that_was_killed_ends_with_the_same_weights(tmp_path: Path) -> None:
+    whole = weights_after(tmp_path / "a", renewing([]))
+    one = SETTINGS.model_copy(update={"epochs": 1, "schedule": "constant"})
+    constant = replace(renewing([]), settings=one.model_copy(update={"epochs": 3}))
+    run_phase(replace(constant, settings=one), fresh_model(), tmp_path / "b")
+    resumed = weights_after(tmp_path / "b", constant)
+    assert torch.equal(resumed, weights_after(tmp_path / "c", constant))
+    assert not torch.equal(whole, resumed)  # a linear schedule, the only difference
+
+
+def test_what_begins_anew_has_no_moments_of_the_epoch_before(tmp_path: Path) -> None:
+    """With moments forgotten, a head filled alike each epoch moves alike from the same gradient."""
+    moved: list[torch.Tensor] = []
+
+    def renew(model: PostModel, epoch: int) -> Renewal:
+        assert isinstance(model.head, nn.Linear)
+        moved.append(model.head.weight.detach().clone())
+        with torch.no_grad():
+            for weight, value in zip(model.parameters(), fresh_model().parameters()):
+                weight.copy_(value)
+        return Renewal(posts(), (model,))
+
+    settings = SETTINGS.model_copy(
+        update={"batch_size": 12, "schedule": "constant", "warmup_fraction": 0.0}
+    )
+    run_phase(replace(phase(), renew=renew, settings=settings), fresh_model(), tmp_path)
+    assert torch.allclose(moved[1], moved[2], atol=1e-7)
