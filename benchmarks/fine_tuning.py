@@ -37,9 +37,9 @@ from postsense.inputs import PreparedPosts, prepare_posts
 from postsense.losses.image_text import image_text_matching_loss
 from postsense.model import PostModel
 from postsense.posts import Posts
+from postsense.training.labeled import TrainingData, new_model
 from postsense.training.mismatches import show_mismatches
 from postsense.training.optimizer import build_optimizer
-from postsense.training.labeled import TrainingData, new_model
 
 MAX_LENGTH = 128
 BATCH = 16

@@ -104,13 +104,13 @@ def print_distances(names: Sequence[str], folders: list[Path]) -> None:
     print("\n| model | posts | IID | TTD | ITD |\n|---|---|---|---|---|")
     for name, folder in zip(names, folders, strict=True):
         reports = [read_json(file) for file in sorted(folder.glob("seed-*/metrics.json"))]
-        found = [report["test"].get("distances") for report in reports]
-        for kind in ("same_label", "different_label"):
-            parts = [one[kind] for one in found if one is not None]
-            if parts:
-                keys = ("image_image", "text_text", "image_text")
-                means = " | ".join(f"{np.mean([p[key] for p in parts]):.3f}" for key in keys)
-                print(f"| {name} | {kind.replace('_', ' ')} | {means} |")
+        found = [one["test"]["distances"] for one in reports if "distances" in one["test"]]
+        for posts in ("same_label", "different_label") if found else ():
+            kinds = ("image_image", "text_text", "image_text")
+            means = " | ".join(
+                f"{np.mean([one[kind][posts] for one in found]):.3f}" for kind in kinds
+            )
+            print(f"| {name} | {posts.replace('_', ' ')} | {means} |")
 
 
 def print_orders(table: Path, split: str, names: Sequence[str], folders: list[Path]) -> None:

@@ -1,8 +1,8 @@
 """Presets, TOML files and overrides → settings.
 
 Precedence: default < the method's preset < preset < file < `--set key=value`. The method's preset
-is there for methods that come with a model of their own, whoever names the method. A preset or a file may begin with
-`extends = "PRESET"`: that preset's settings come before its own.
+is there for methods that come with a model of their own, whoever names the method. A preset or a
+file may begin with `extends = "PRESET"`: that preset's settings come before its own.
 """
 
 import tomllib

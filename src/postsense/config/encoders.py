@@ -37,7 +37,7 @@ class TextEncoderSettings(Section):
     read_layers: int = Field(
         1,
         ge=1,
-        description="last layers whose tokens 'cross_modal' reads, 4 if unset; other fusions read 1",
+        description="last layers whose tokens 'cross_modal' reads, 4 if unset; others read 1",
     )
     fidelity: Fidelity = Field("corrected", description=_FIDELITY)
 

@@ -141,7 +141,7 @@ class Config(Section):
                 )
         for part, fidelity in (("text", text.fidelity), ("image", image.fidelity)):
             unfit = fusion in JOINT or (part == "image" and image.name == "regions")
-            if fidelity == "released" and unfit:
+            if fidelity == "released" and (unfit or getattr(self.encoders, part).trainable):
                 raise ValueError(f"encoders.{part}.fidelity=released is for frozen checkpoints")
         if text.network != "transformer" and not text.trainable:
             raise ValueError(f"encoders.text.network '{text.network}' is new: trainable=true")
