@@ -25,7 +25,8 @@ from postsense.data.loading import load_posts
 from postsense.evaluation.metrics import classification_metrics
 from postsense.inputs import prepare_posts
 from postsense.results import compare_run_folders
-from postsense.runs import load_run, read_json, train_run
+from postsense.run_folder import read_json
+from postsense.runs import load_run, train_run
 
 FULL: dict[str, Any] = {}
 MAIN = {"concat": FULL, "spp-scl": FULL}

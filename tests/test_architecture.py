@@ -36,6 +36,7 @@ FLOW = [
     "training",
     "model_folder",
     "tables",
+    "run_folder",
     "runs",
     "results",
     "ablation",

@@ -21,7 +21,8 @@ from postsense.config_loading import load_config
 from postsense.data.loading import load_posts
 from postsense.errors import RunError
 from postsense.processes import are_together, is_main, process_count, together
-from postsense.runs import load_run, read_json, train_run
+from postsense.run_folder import read_json
+from postsense.runs import load_run, train_run
 
 LIMIT_S = 120
 MODEL = "seed-0/model/weights.safetensors"

@@ -12,7 +12,7 @@ import pytest
 from postsense.errors import ConfigError, DataError, RunError
 from postsense.evaluation.compare import compare_runs, seed_scores
 from postsense.results import compare_run_folders, read_predictions
-from postsense.runs import read_json
+from postsense.run_folder import read_json
 
 
 @pytest.fixture

@@ -23,7 +23,8 @@ from postsense.data.loading import load_posts
 from postsense.errors import RunError
 from postsense.evaluation.metrics import classification_metrics
 from postsense.posts import Posts
-from postsense.runs import RunSummary, finished_seeds, load_run, read_json, train_run
+from postsense.run_folder import read_json
+from postsense.runs import RunSummary, finished_seeds, load_run, train_run
 
 Rows = list[dict[str, Any]]
 QUICK = {

@@ -21,7 +21,8 @@ from postsense.evaluation.compare import (
 )
 from postsense.evaluation.groups import columns_of, group_posts
 from postsense.posts import SCHEMA, Posts
-from postsense.runs import finished_seeds, read_json
+from postsense.run_folder import read_json
+from postsense.runs import finished_seeds
 
 
 def compare_run_folders(

@@ -10,11 +10,7 @@ seed-N/pseudo_labels.parquet what a self-trained one learned from, and where tha
 seed-N/checkpoints/    only while the seed is unfinished
 """
 
-import hashlib
-import json
-import re
 import shutil
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,21 +19,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from postsense import __version__
 from postsense.atomic import replacing, write_json
 from postsense.classifier import Classifier, predict_rows, predictions_from
 from postsense.config import Config
-from postsense.config_loading import parse_config
-from postsense.corpus.reading import open_corpus
 from postsense.data.splitting import Splits
-from postsense.encoders.regions import REGIONS
-from postsense.errors import ConfigError, RunError
+from postsense.errors import RunError
 from postsense.evaluation.evaluate import distances_of, metrics_of
-from postsense.inputs import BadRow, PreparedPosts, pick_device, reads_attributes
+from postsense.inputs import BadRow, PreparedPosts, pick_device
 from postsense.model_folder import load_model, save_model
 from postsense.posts import Posts
 from postsense.processes import is_main, main_first, together, wait_for_all
 from postsense.progress import Progress, silent
+from postsense.run_folder import claim_run, read_json, sweep
 from postsense.tables import write_bad_rows
 from postsense.training.methods import (
     Fitted,
@@ -45,12 +38,6 @@ from postsense.training.methods import (
     prepare_splits,
     split_for_method,
 )
-
-LEFTOVER = re.compile(r"\.(\w+\.(json|jsonl|parquet)|model)\.\w+(\.\w+)?$")
-NO_DIFFERENCE = {
-    "encoders": {"cache", "threads"},
-    "training": {"workers", "gradient_checkpointing"},
-}
 
 
 @dataclass(frozen=True)
@@ -117,20 +104,12 @@ def finished_seeds(folder: Path) -> list[Path]:
     return sorted(seeds, key=lambda seed: int(seed.name.removeprefix("seed-")))
 
 
-def read_json(file: Path) -> Any:
-    """The JSON in a file of a run. Raises: RunError: missing or damaged."""
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(file, "JSON written by a run", str(error), "Train the run again.") from None
-
-
 def _prepare(folder: Path, config: Config, splits: Splits, progress: Progress) -> PreparedPosts:
     """Claim the folder and encode the posts; processes beside the main one read what it wrote."""
     with main_first():
         if is_main():
-            _sweep(folder)
-        _claim(folder, config, splits)
+            sweep(folder)
+        claim_run(folder, config, splits)
         prepared = prepare_splits(splits, config, progress)
         if is_main():
             write_bad_rows(prepared.bad, folder / "bad_rows.jsonl")
@@ -142,7 +121,7 @@ def _train_seed(
 ) -> dict[str, Any]:
     finished = folder / "metrics.json"
     if is_main():
-        _sweep(folder)
+        sweep(folder)
     report = dict(read_json(finished)) if finished.is_file() else None
     wait_for_all()  # the main process writes nothing before all have looked
     if report is None:
@@ -200,13 +179,6 @@ def _measure(classifier: Classifier, splits: Splits, prepared: PreparedPosts) ->
     return _Measured(metrics, pa.concat_tables(tables) if tables else None)
 
 
-def _sweep(folder: Path) -> None:
-    """Remove what a killed process left half-written."""
-    for item in folder.glob(".*"):
-        if LEFTOVER.match(item.name):
-            shutil.rmtree(item) if item.is_dir() else item.unlink()
-
-
 def _training_report(fitted: Fitted, config: Config) -> dict[str, Any]:
     state = fitted.trained.state
     return {
@@ -217,91 +189,3 @@ def _training_report(fitted: Fitted, config: Config) -> dict[str, Any]:
         "history": state.history,
         **fitted.trained.report,
     }
-
-
-def _claim(folder: Path, config: Config, splits: Splits) -> None:
-    """Write what the run is, or refuse if the folder holds another one."""
-    settings = config.model_dump(mode="json")
-    description: dict[str, Any] = {
-        "postsense": __version__,
-        "posts": {name: len(getattr(splits, name)) for name in ("train", "val", "test")},
-        "classes": list(splits.classes),
-        "labels": _label_counts(splits),
-        "val_drawn_from_train": splits.carved,
-        "unlabeled": splits.unlabeled,
-        "fingerprint": _fingerprint(splits, config),
-    }
-    if (folder / "config.json").is_file():
-        _refuse_other(folder, settings, description["fingerprint"])
-        return
-    strangers = sorted({item.name for item in folder.glob("*")} - {"run.json"})
-    if strangers:
-        found = f"{strangers[:5]} in it"
-        raise RunError(folder, "an empty or new folder, or a run", found, "Choose another --out.")
-    write_json(folder / "run.json", description)
-    write_json(folder / "config.json", settings)  # last: it marks the folder as a run
-
-
-def _refuse_other(folder: Path, settings: dict[str, Any], fingerprint: str) -> None:
-    changed = _differences(_settings_of(folder), settings)
-    if changed:
-        raise RunError(
-            folder,
-            f"the settings it was started with, {', '.join(sorted(changed))}",
-            ", ".join(sorted(changed.values())),
-            "Choose another --out, or the same settings.",
-        )
-    if read_json(folder / "run.json")["fingerprint"] != fingerprint:
-        raise RunError(
-            folder,
-            "the posts it was started with",
-            "posts, labels, splits or a corpus that differ",
-            "Choose another --out, or the same table and corpus.",
-        )
-
-
-def _settings_of(folder: Path) -> dict[str, Any]:
-    """The settings a run was started with; those that are newer than the run at their defaults."""
-    before = read_json(folder / "config.json")
-    try:
-        return parse_config(before).model_dump(mode="json")
-    except ConfigError:
-        return dict(before)  # what differs will say what this version does not know
-
-
-def _differences(before: Any, after: Any, prefix: str = "") -> dict[str, str]:
-    """What differs, as {"key = old": "key = new"}, but for settings that change no result."""
-    changed: dict[str, str] = {}
-    for key in sorted(set(before) | set(after)):
-        old, new = before.get(key), after.get(key)
-        if isinstance(old, dict) and isinstance(new, dict):
-            changed |= _differences(old, new, f"{prefix}{key}.")
-        elif old != new and key not in NO_DIFFERENCE.get(prefix.rstrip("."), ()):
-            changed[f"{prefix}{key} = {old!r}"] = f"{prefix}{key} = {new!r}"
-    return changed
-
-
-def _label_counts(splits: Splits) -> dict[str, dict[str, int]]:
-    labels = np.array(splits.posts.column("label"), dtype=object)
-    parts = {name: labels[getattr(splits, name)] for name in ("train", "val", "test")}
-    known = {name: [label for label in part if label is not None] for name, part in parts.items()}
-    return {name: dict(sorted(Counter(part).items())) for name, part in known.items()}
-
-
-def _fingerprint(splits: Splits, config: Config) -> str:
-    """A hash of all that the run reads of the table and of a corpus; pictures count by their path.
-
-    Raises: CorpusError: there is no such corpus.
-    """
-    digest = hashlib.blake2b(digest_size=16)
-    if config.retrieval.corpus is not None:
-        digest.update(open_corpus(config.retrieval.corpus).fingerprint)
-    if reads_attributes(config):
-        digest.update(json.dumps(splits.posts.column("attributes")).encode())
-    regions = (REGIONS,) if config.encoders.image.name == REGIONS else ()
-    for name in ("id", "text", "image", "label", *regions):
-        for value in splits.posts.column(name):
-            digest.update(b"\0" if value is None else b"\1" + value.encode() + b"\0")
-    for rows in (splits.train, splits.val, splits.test):
-        digest.update(np.ascontiguousarray(rows, dtype=np.int64).tobytes() + b"\2")
-    return digest.hexdigest()

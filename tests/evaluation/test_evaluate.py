@@ -17,7 +17,8 @@ from postsense.evaluation.distances import class_distances
 from postsense.evaluation.evaluate import class_numbers, evaluate_classifiers, metrics_of
 from postsense.evaluation.metrics import HEADLINE, classification_metrics
 from postsense.inputs import BadRow, prepare_posts
-from postsense.runs import load_run, read_json, train_run
+from postsense.run_folder import read_json
+from postsense.runs import load_run, train_run
 from postsense.terminal import print_evaluation
 from postsense.training.methods import fit_classifier
 

@@ -40,7 +40,7 @@ from postsense.model import Branch
 from postsense.model_folder import load_model, save_model
 from postsense.posts import Posts
 from postsense.progress import Progress, silent
-from postsense.runs import _sweep, read_json
+from postsense.run_folder import read_json, sweep
 from postsense.training.cluster_pseudo_labels import Renewing
 from postsense.training.labeled import TrainingData, labeled_phase, new_model
 from postsense.training.loop import run_phase
@@ -93,7 +93,7 @@ def discover(
     given = parse_names(names, config.clustering.clusters)
     prepared = prepare_posts(posts, config, progress)
     refuse_alike(prepared, config.clustering.clusters)
-    _sweep(folder)
+    sweep(folder)
     claim(folder, posts, prepared, config)
     seed = folder / f"seed-{config.seed}"
     _train_once(seed, prepared, config, progress)
@@ -102,7 +102,7 @@ def discover(
 
 def _train_once(seed: Path, prepared: PreparedPosts, config: Config, progress: Progress) -> None:
     """Train the classifier, unless that is done; its metrics are written last."""
-    _sweep(seed)
+    sweep(seed)
     if not ((seed / "metrics.json").is_file() and (seed / "model" / "model.json").is_file()):
         clusters = config.clustering.clusters
         data = TrainingData(

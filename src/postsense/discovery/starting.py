@@ -11,7 +11,7 @@ from postsense.config import Config
 from postsense.errors import ConfigError, DataError, RunError
 from postsense.inputs import PreparedPosts
 from postsense.posts import Posts
-from postsense.runs import _refuse_other
+from postsense.run_folder import refuse_other_run
 from postsense.tables import write_bad_rows
 
 
@@ -50,7 +50,7 @@ def claim(folder: Path, posts: Posts, prepared: PreparedPosts, config: Config) -
     """
     settings, fingerprint = config.model_dump(mode="json"), _fingerprint(posts)
     if (folder / "config.json").is_file():
-        _refuse_other(folder, settings, fingerprint)
+        refuse_other_run(folder, settings, fingerprint)
     else:
         strangers = sorted({item.name for item in folder.glob("*")} - {"run.json"})
         if strangers:

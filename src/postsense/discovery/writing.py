@@ -14,7 +14,7 @@ from postsense.discovery.naming import LabelVote
 from postsense.discovery.page import ShownGroup, render_page, shown_post
 from postsense.errors import RunError
 from postsense.posts import Posts
-from postsense.runs import read_json
+from postsense.run_folder import read_json
 
 GROUPS = "groups.json"
 
