@@ -9,7 +9,7 @@ from postsense.config.encoders import (
     TextEncoderSettings,
 )
 from postsense.config.model import JOINT, FusionSettings, LossSettings
-from postsense.config.run import Config
+from postsense.config.run import Config, MethodName
 from postsense.config.training import (
     ClusteringSettings,
     MetricName,
@@ -30,6 +30,7 @@ __all__ = [
     "FusionSettings",
     "ImageEncoderSettings",
     "LossSettings",
+    "MethodName",
     "MetricName",
     "Pooling",
     "RetrievalSettings",
