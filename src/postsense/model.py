@@ -21,6 +21,10 @@ from postsense.parallel import in_shares
 Read = Embeddings | TokenIds | Pixels
 
 
+class Standardized(Embeddings):
+    """Features that a branch has scaled already."""
+
+
 class Branch(nn.Module):
     """One modality on its way into the fusion.
 
@@ -63,6 +67,10 @@ class Branch(nn.Module):
         self.token_mean.copy_(mean)
         self.token_deviation.copy_(deviation)
 
+    def standardized(self, features: Embeddings) -> Embeddings:
+        """Features as forward scales them first, which it then does not repeat."""
+        return Standardized(**vars(self._standardize(features)))
+
     def forward(self, modality: Read) -> Embeddings:
         given = self._fill_missing(self._standardize(self._encode(modality)))
         tokens = None if given.tokens is None else self.project(given.tokens)
@@ -76,6 +84,8 @@ class Branch(nn.Module):
         return encoded
 
     def _standardize(self, modality: Embeddings) -> Embeddings:
+        if isinstance(modality, Standardized):
+            return modality
         pooled = (modality.pooled - self.mean) / self.deviation
         tokens = modality.tokens
         if tokens is not None:
@@ -139,6 +149,32 @@ class PostModel(nn.Module):
             aligned=self._align(text, image, joined) if batch.contents is not None else None,
             match_logits=self._match(read, joined, batch.swaps),
         )
+
+    def standardized(self, batch: PostBatch) -> PostBatch:
+        """The batch for more than one pass: features of words and picture are scaled only once."""
+        text, image = batch.text, batch.image
+        if self.text is not None and isinstance(text, Embeddings):
+            text = self.text.standardized(text)
+        if self.image is not None and isinstance(image, Embeddings):
+            image = self.image.standardized(image)
+        return replace(batch, text=text, image=image)
+
+    def aligned(self, batch: PostBatch) -> PostOutput:
+        """The output for losses that read nothing of it but aligned.
+
+        Where the fusion itself makes those vectors, it goes no further: fused is (B, 0), logits
+        are (B, 0), and layers behind the vectors see no batch. Else everything is there.
+        """
+        fusion = self._without_comments
+        if not isinstance(fusion, CrossModal) or self.alignment is None or batch.contents is None:
+            everything: PostOutput = self(batch)
+            return everything
+        text, image = self._words(batch.text), self._picture(batch.image)
+        assert isinstance(text, Embeddings) and isinstance(image, Embeddings)
+        told, shown = fusion.vectors(text, image)
+        nothing = told.new_zeros(len(told), 0)
+        aligned = self.alignment(told, shown)
+        return PostOutput(nothing, nothing, text, image, aligned=aligned)
 
     def _words(self, words: Embeddings | TokenIds | None) -> Embeddings | TokenIds | None:
         if self.text is None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from postsense.config import FusionSettings
 from postsense.encoders.embeddings import Embeddings
-from postsense.fusion.cross_modal import CrossModal, _Norm
+from postsense.fusion.cross_modal import CrossModal, _Dropout, _Norm
 
 LENGTHS, REGIONS = (5, 2, 1, 4), (3, 6, 1, 2)  # the third post lacks words and picture: one token
 LAYERS, TEXT_DIM, IMAGE_DIM = 2, 4, 5
@@ -262,6 +262,53 @@ def test_dropout_is_what_makes_two_passes_differ(text: Embeddings, image: Embedd
 
     assert torch.equal(still(text, image).fused, still(text, image).fused)
     assert not torch.equal(random(text, image).fused, random(text, image).fused)
+
+
+@pytest.mark.parametrize("settings", [{}, {"fidelity": "released"}, {"interaction": "none"}])
+def test_the_vectors_alone_are_those_of_the_whole(
+    text: Embeddings, image: Embeddings, settings: dict[str, str]
+) -> None:
+    fusion = make_fusion(**settings)
+
+    told, shown = fusion.vectors(text, image)
+
+    joined = fusion(text, image)
+    assert joined.text is not None and joined.image is not None
+    assert torch.equal(told, joined.text) and torch.equal(shown, joined.image)
+
+
+def test_regions_that_are_all_there_are_read_like_others(image: Embeddings) -> None:
+    regions = make_fusion().train().regions
+    assert image.tokens is not None
+    tokens, whole = image.tokens[:, :1], torch.ones(4, 1, dtype=torch.bool)
+
+    padded = regions(image.tokens[:, :2], torch.tensor([[True, False]] * 4))
+
+    torch.testing.assert_close(regions(tokens, whole), padded[:, :1])
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5])
+def test_dropout_takes_its_share_and_keeps_the_mean(share: float) -> None:
+    torch.manual_seed(0)
+    values = torch.ones(301, 333, requires_grad=True)
+
+    dropped = _Dropout(share)(values)
+    dropped.sum().backward()
+
+    assert abs((dropped == 0).float().mean() - share) < 0.01
+    kept = dropped[dropped != 0]
+    torch.testing.assert_close(kept, torch.full_like(kept, 1 / (1 - share)), atol=1e-4, rtol=0)
+    assert values.grad is not None and torch.equal(values.grad, dropped.detach())
+    assert all(
+        abs(float((dropped.view(-1)[i::4] == 0).float().mean()) - share) < 0.01 for i in range(4)
+    )
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_dropout_of_nothing_or_everything(share: float) -> None:
+    values = torch.randn(3, 5)
+    assert torch.equal(_Dropout(share)(values), values * (1 - share))
+    assert torch.equal(_Dropout(0.5).eval()(values), values)
 
 
 def test_the_vectors_of_the_shared_space_ask_for_comments(

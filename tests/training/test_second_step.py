@@ -2,15 +2,18 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from postsense.batches import PostBatch, PostColumns, PostDataset
-from postsense.config import LossSettings, TrainingSettings
+from postsense.config import FusionSettings, LossSettings, TrainingSettings
 from postsense.encoders.embeddings import Embeddings
+from postsense.fusion.alignment import Alignment
 from postsense.fusion.concat import Concat
+from postsense.fusion.cross_modal import CrossModal
 from postsense.losses.total import Weighted, classification_term
 from postsense.model import Branch, PostModel
 from postsense.outputs import PostOutput
@@ -103,6 +106,57 @@ def test_the_second_step_asks_about_a_fresh_pass(tmp_path: Path) -> None:
     chosen = phase(SecondStep({"norm": Weighted(1.0, norm_term)}, remember))
     run_phase(replace(chosen, settings=settings), model, tmp_path)
     assert not torch.equal(seen[0].sort(dim=0).values, before.sort(dim=0).values)
+
+
+def cross_modal() -> tuple[PostModel, PostBatch]:
+    """A model whose fusion makes the aligned vectors, and 3 posts, the second without words."""
+    torch.manual_seed(0)
+    settings = FusionSettings(name="cross_modal", hidden=7, reader_width=6, shared_width=4)
+    fusion, alignment = CrossModal(5, 2, 5, settings), Alignment(4, 4, None, 0.1)
+    branches = [Branch(None, 5, token_dim=10), Branch(None, 5)]
+    for branch in branches:
+        branch.standardize_with(torch.ones(5), torch.full((5,), 2.0))
+        width = len(branch.token_mean)
+        branch.standardize_tokens_with(torch.ones(width), torch.full((width,), 2.0))
+        branch.missing.data.fill_(0.5)
+    there = torch.tensor([True, False, True])
+    mask = torch.ones(3, 4, dtype=torch.bool) & there[:, None]
+    text = Embeddings(torch.randn(3, 5), there, torch.randn(3, 4, 10), mask)
+    seen = torch.ones(3, 6, dtype=torch.bool)
+    image = Embeddings(torch.randn(3, 5), seen.all(dim=1), torch.randn(3, 6, 5), seen)
+    contents = torch.arange(6).view(3, 2)
+    batch = replace(posts()[np.arange(3)], text=text, image=image, contents=contents)
+    return PostModel(*branches, fusion, nn.Linear(7, 3), alignment), batch
+
+
+def test_the_aligned_vectors_alone_are_those_of_a_whole_pass() -> None:
+    model, batch = cross_modal()
+    whole, alone = model.eval()(batch).aligned, model.aligned(batch)
+    assert whole is not None and alone.aligned is not None
+    assert torch.equal(alone.aligned.text, whole.text)
+    assert torch.equal(alone.aligned.image, whole.image)
+    assert alone.logits.shape == alone.fused.shape == (3, 0)
+
+
+def test_what_lies_behind_the_aligned_vectors_sees_no_batch_with_them() -> None:
+    model, batch = cross_modal()
+    fusion: Any = model.train().fusion
+    model.aligned(batch)
+    assert fusion.norm.num_batches_tracked == 0 and fusion.text[1].num_batches_tracked == 1
+
+
+def test_a_model_that_aligns_nothing_by_itself_gives_everything() -> None:
+    model, batch = fresh_model().eval(), posts()[np.arange(3)]
+    assert torch.equal(model.aligned(batch).logits, model(batch).logits)
+
+
+def test_a_batch_that_is_standardized_once_is_not_again() -> None:
+    model, batch = cross_modal()
+    once = model.eval().standardized(batch)
+    assert isinstance(once.text, Embeddings) and isinstance(batch.text, Embeddings)
+    assert not torch.equal(once.text.pooled, batch.text.pooled)
+    assert torch.equal(model(once).logits, model(batch).logits)
+    assert torch.equal(model(model.standardized(once)).logits, model(batch).logits)
 
 
 def renewing(calls: list[int]) -> Phase:

@@ -131,7 +131,7 @@ def _second_step(config: Config) -> SecondStep | None:
     def needed(output: PostOutput, batch: PostBatch) -> bool:
         return second_step_needed(output, batch, losses)
 
-    return SecondStep({"inter_modal": inter_modal_term(losses)}, needed)
+    return SecondStep({"inter_modal": inter_modal_term(losses)}, needed, reads="aligned")
 
 
 def _refuse_all_alike(train: PostDataset) -> None:

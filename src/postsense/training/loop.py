@@ -18,6 +18,7 @@ from postsense.errors import RunError
 from postsense.evaluation.metrics import HIGHER_IS_BETTER, headline_metric
 from postsense.fusion.comments import WithComments
 from postsense.fusion.concat import Concat
+from postsense.fusion.cross_modal import CrossModal
 from postsense.inference import predict_logits
 from postsense.inputs import pick_device
 from postsense.losses.total import Weighted, total_loss
@@ -83,14 +84,14 @@ def _run_phase(phase: Phase, model: PostModel, folder: Path, progress: Progress)
 
 @contextmanager
 def _threads(model: PostModel) -> Iterator[None]:
-    """One CPU thread where only vectors are fused.
+    """One CPU thread where only vectors are fused, or words are read one after the other.
 
     Such products are too small to share: threads that wait for each other cost more than they
     give, on a busy machine many times more, and the sums would depend on the number of cores.
     """
     before = torch.get_num_threads()
     fusion = model.fusion.fusion if isinstance(model.fusion, WithComments) else model.fusion
-    large = model.trains_encoder or not isinstance(fusion, Concat)
+    large = model.trains_encoder or not isinstance(fusion, Concat | CrossModal)
     torch.set_num_threads(before if large else 1)
     try:
         yield
@@ -134,6 +135,8 @@ def _train_epoch(
         for group in optimizer.param_groups:
             group["lr"] = group["peak_lr"] * factor
         parts = [(terms, batch.to(device)) for terms, batch in parts]
+        if phase.second is not None:  # which sees the batch again
+            parts = [(terms, model.standardized(batch)) for terms, batch in parts]
         values = _step(phase, model, optimizer, parts, epoch)
         if phase.second is not None:
             values |= _second_step(phase, phase.second, model, optimizer, parts[0][1], epoch)
@@ -168,7 +171,7 @@ def _second_step(
 ) -> dict[str, float]:
     """One more update where it is needed. Returns its terms, 0 where it is not, and how often."""
     with mixed_precision(phase.settings, pick_device(phase.settings)):
-        output = model(batch)
+        output = model.aligned(batch) if second.reads == "aligned" else model(batch)
         if not second.needed(output, batch):
             return {**dict.fromkeys(second.terms, 0.0), "second_steps": 0.0}
         loss = total_loss(second.terms, output, batch)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import nn
@@ -37,10 +38,12 @@ class SecondStep:
     """An update of its own after that of a step, on the same posts, where it is needed.
 
     needed: asks the outputs of a fresh pass, after the first update, whether it is.
+    reads: "aligned" where needed and terms read nothing of the outputs but aligned.
     """
 
     terms: Mapping[str, Weighted]
     needed: Callable[[PostOutput, PostBatch], bool]
+    reads: Literal["everything", "aligned"] = "everything"
 
 
 @dataclass(frozen=True)
