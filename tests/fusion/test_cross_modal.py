@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from postsense.config import FusionSettings
 from postsense.encoders.embeddings import Embeddings
-from postsense.fusion.cross_modal import CrossModal, _Dropout, _Norm
+from postsense.fusion.cross_modal import CrossModal, _Norm
 
 LENGTHS, REGIONS = (5, 2, 1, 4), (3, 6, 1, 2)  # the third post lacks words and picture: one token
 LAYERS, TEXT_DIM, IMAGE_DIM = 2, 4, 5
@@ -285,30 +285,6 @@ def test_regions_that_are_all_there_are_read_like_others(image: Embeddings) -> N
     padded = regions(image.tokens[:, :2], torch.tensor([[True, False]] * 4))
 
     torch.testing.assert_close(regions(tokens, whole), padded[:, :1])
-
-
-@pytest.mark.parametrize("share", [0.2, 0.5])
-def test_dropout_takes_its_share_and_keeps_the_mean(share: float) -> None:
-    torch.manual_seed(0)
-    values = torch.ones(301, 333, requires_grad=True)
-
-    dropped = _Dropout(share)(values)
-    dropped.sum().backward()
-
-    assert abs((dropped == 0).float().mean() - share) < 0.01
-    kept = dropped[dropped != 0]
-    torch.testing.assert_close(kept, torch.full_like(kept, 1 / (1 - share)), atol=1e-4, rtol=0)
-    assert values.grad is not None and torch.equal(values.grad, dropped.detach())
-    assert all(
-        abs(float((dropped.view(-1)[i::4] == 0).float().mean()) - share) < 0.01 for i in range(4)
-    )
-
-
-@pytest.mark.parametrize("share", [0.0, 1.0])
-def test_dropout_of_nothing_or_everything(share: float) -> None:
-    values = torch.randn(3, 5)
-    assert torch.equal(_Dropout(share)(values), values * (1 - share))
-    assert torch.equal(_Dropout(0.5).eval()(values), values)
 
 
 def test_the_vectors_of_the_shared_space_ask_for_comments(

@@ -96,3 +96,11 @@ def test_posts_that_lack_a_modality_and_classes_of_one_post_leave_losses_finite(
     rows[2]["label"] = "only one"
     metrics = trained(rows, configured(method=TWO_STEP), tmp_path)
     assert np.isfinite(metrics["history"][-1]["train_total"])
+
+
+def test_posts_of_one_picture_are_told_apart_by_their_labels(
+    post_rows: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    rows = [{**row, "image": post_rows[0]["image"]} for row in post_rows]
+    metrics = trained(rows, configured(method=TWO_STEP), tmp_path)
+    assert np.isfinite(metrics["history"][-1]["train_total"])

@@ -12,7 +12,6 @@ from postsense.config import Config
 from postsense.encoders.features import FeatureColumn, statistics
 from postsense.encoders.regions import REGIONS
 from postsense.errors import DataError
-from postsense.inputs import reads_pairs
 from postsense.losses.classification import balanced_class_weights
 from postsense.losses.total import (
     Weighted,
@@ -60,9 +59,9 @@ def labeled_phase(
     beside: other streams of posts. The image-text losses look at the labelled posts alone.
     Raises: DataError: image-text losses of posts that all have the same text or picture.
     """
-    if reads_pairs(config):
-        _refuse_all_alike(data.train)
     mismatches = config.losses.itm > 0
+    if mismatches or config.losses.itc > 0:
+        _refuse_all_alike(data.train)
     return Phase(
         name=name,
         terms=loss_terms(data, config),
