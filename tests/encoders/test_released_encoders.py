@@ -108,6 +108,7 @@ def test_a_released_encoder_may_stand_beside_one_that_trains(
     tiny_bert: Path, tiny_resnet: Path
 ) -> None:
     learns = {"encoders.text.trainable": True, "encoders.text.frozen_layers": 1}
+    learns |= {"encoders.text.fidelity": "corrected"}
     saves_memory = {"training.gradient_checkpointing": True}  # which no ResNet can
 
     model = build(config_of(tiny_bert, tiny_resnet, **learns, **saves_memory))

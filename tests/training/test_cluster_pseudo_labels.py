@@ -17,7 +17,8 @@ from postsense.errors import ConfigError, DataError
 from postsense.estimator import PostClassifier
 from postsense.inference import predict_outputs
 from postsense.model import PostModel
-from postsense.run_folder import read_json, train_run
+from postsense.run_folder import read_json
+from postsense.runs import train_run
 from postsense.training.cluster_pseudo_labels import Renewing
 from postsense.training.clusters import cluster_vectors, equal_scaled
 from postsense.training.labeled import TrainingData, new_model
