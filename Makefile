@@ -39,6 +39,9 @@ bench: setup
 	$(BIN)/python benchmarks/cast.py $(DATA)
 	$(BIN)/python benchmarks/fine_tuning.py $(DATA)/mvsa_single
 	$(BIN)/python benchmarks/itc_itm.py $(DATA)/mvsa_single
+	$(BIN)/python benchmarks/contrast_speed.py $(DATA)/mvsa_single
+	$(BIN)/python benchmarks/spp_scl.py $(DATA)/mvsa_single
+	$(BIN)/python benchmarks/itrp.py $(DATA)
 
 clean:
 	rm -rf $(VENV) demo

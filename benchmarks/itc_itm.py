@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from comparison_rows import against, scores
 from postsense.config_loading import load_config
 from postsense.data.loading import load_posts
 from postsense.results import compare_run_folders
@@ -30,7 +31,6 @@ LOSSES = {
 }
 FUSIONS = {"Conc": "concat", "Att": "cross_attention"}
 AGREEMENT = "labels.text==labels.image"
-METRICS = ("accuracy", "weighted_f1", "macro_f1")
 HEADER = (
     "| model | accuracy | weighted F1 | macro F1 | weighted F1 against base | 95 % over posts | p |"
     "\n|---|---|---|---|---|---|---|"
@@ -87,21 +87,9 @@ def print_tables(title: str, runs: Mapping[str, list[Path]], table: Path) -> Non
 
 def print_rows(model: str, comparison: Mapping[str, Any]) -> None:
     """One row for each choice of losses."""
-    differences = {
-        difference["name"]: difference
-        for difference in comparison["differences"]
-        if difference["metric"] == "weighted_f1"
-    }
     for run, losses in zip(comparison["runs"], LOSSES, strict=True):
-        scores = " | ".join(f"{run[m]['mean']:.4f} ± {run[m]['sd']:.4f}" for m in METRICS)
-        gain = differences.get(run["name"])
-        against = " |  | " if gain is None else _against(gain)
-        print(f"| {model} {losses} | {scores} | {against} |", flush=True)
-
-
-def _against(gain: Mapping[str, Any]) -> str:
-    p_value = "" if gain["p_value"] is None else f"{gain['p_value']:.3f}"
-    return f"{gain['difference']:+.4f} | [{gain['low']:+.4f}, {gain['high']:+.4f}] | {p_value}"
+        gain = against(comparison, run, "weighted_f1")
+        print(f"| {model} {losses} | {scores(run)} | {gain} |", flush=True)
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from comparison_rows import against, scores
 from postsense.classifier import Classifier
 from postsense.config_loading import load_config
 from postsense.data.loading import load_posts
@@ -52,7 +53,6 @@ RELEASED = {
     "batch attention": {"fusion.fidelity": "released"},
     "all three": {"losses.fidelity": "released", "fusion.fidelity": "released"},
 }
-METRICS = ("accuracy", "weighted_f1", "macro_f1")
 HEADER = (
     "| model | accuracy | weighted F1 | macro F1 | accuracy against the first | 95 % over posts | p"
     " | second steps |\n|---|---|---|---|---|---|---|---|"
@@ -83,14 +83,9 @@ def print_table(title: str, names: Sequence[str], folders: list[Path]) -> None:
     """One row a run; differences in accuracy from the first."""
     comparison = compare_run_folders(folders)
     print(f"\n{title}, {comparison['posts']} test posts\n\n{HEADER}")
-    gains = {
-        gain["name"]: gain for gain in comparison["differences"] if gain["metric"] == "accuracy"
-    }
     for name, run, folder in zip(names, comparison["runs"], folders, strict=True):
-        scores = " | ".join(f"{run[m]['mean']:.4f} ± {run[m]['sd'] or 0:.4f}" for m in METRICS)
-        gain = gains.get(run["name"])
-        against = " |  | " if gain is None else _against(gain)
-        print(f"| {name} | {scores} | {against} | {second_steps(folder)} |", flush=True)
+        gain = against(comparison, run, "accuracy")
+        print(f"| {name} | {scores(run)} | {gain} | {second_steps(folder)} |", flush=True)
 
 
 def second_steps(folder: Path) -> str:
@@ -118,10 +113,10 @@ def print_orders(table: Path, split: str, names: Sequence[str], folders: list[Pa
     """Accuracy of each model on the same test posts in three orders, means over seeds."""
     print("\n| model | sorted by label | shuffled | one at a time |\n|---|---|---|---|")
     for name, folder in zip(names, folders, strict=True):
-        scores = np.array([orders_of(one, table, split) for one in load_run(folder)])
+        found = np.array([orders_of(one, table, split) for one in load_run(folder)])
         shown = " | ".join(
             f"{mean:.4f} ± {sd:.4f}"
-            for mean, sd in zip(scores.mean(axis=0), scores.std(axis=0), strict=True)
+            for mean, sd in zip(found.mean(axis=0), found.std(axis=0), strict=True)
         )
         print(f"| {name} | {shown} |", flush=True)
 
@@ -143,11 +138,6 @@ def orders_of(classifier: Classifier, table: Path, split: str) -> list[float]:
         metrics = classification_metrics(dataset.labels[order], predicted, classifier.classes)
         accuracies.append(metrics["accuracy"])
     return accuracies
-
-
-def _against(gain: Mapping[str, Any]) -> str:
-    p_value = "" if gain["p_value"] is None else f"{gain['p_value']:.3f}"
-    return f"{gain['difference']:+.4f} | [{gain['low']:+.4f}, {gain['high']:+.4f}] | {p_value}"
 
 
 def main() -> None:

@@ -62,6 +62,13 @@ def test_a_model_that_shares_no_weight_is_refused(
         )
 
 
+def test_vectors_for_what_is_missing_are_nothing_to_start_from(
+    tiny_bert: Path, post_rows: list[dict[str, Any]], earlier: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(RunError, match="none of equal name and shape"):
+        start_of(tiny_bert, post_rows, earlier, tmp_path / "later", **{"fusion.hidden": 7})
+
+
 def test_a_folder_without_a_model_is_refused(
     tiny_bert: Path, post_rows: list[dict[str, Any]], tmp_path: Path
 ) -> None:

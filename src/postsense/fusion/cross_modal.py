@@ -95,29 +95,13 @@ class _Norm(nn.BatchNorm1d):
         )
 
 
-class _Dropout(nn.Dropout):
-    """Dropout that on a CPU takes four draws from one random number, a third of the time.
-
-    p is then the nearest multiple of 2^-16; what is kept is scaled by exactly that.
-    """
-
-    def forward(self, values: Tensor) -> Tensor:
-        cut = round(self.p * 2**16)
-        if values.device.type != "cpu" or not self.training or not 0 < cut < 2**16:
-            return super().forward(values)
-        numbers = torch.empty(-(-values.numel() // 4), dtype=torch.int64)
-        draws = numbers.random_(-(2**63), None).view(torch.int16)[: values.numel()]
-        kept = (draws >= cut - 2**15).view_as(values)
-        return values * kept.to(values.dtype).mul_(2**16 / (2**16 - cut))
-
-
 class _Regions(nn.Module):
     """A layer over each region: Drop(ReLU(BN(W r))), a 1 x 1 convolution over the picture."""
 
     def __init__(self, dim: int, width: int, dropout: float) -> None:
         super().__init__()
         self.project, self.norm = nn.Linear(dim, width), _Norm(width)
-        self.dropout = _Dropout(dropout)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, regions: Tensor, mask: Tensor) -> Tensor:
         """(B, R, V), (B, R) bool → (B, R, W), zero where masked."""
@@ -139,13 +123,13 @@ def _projection(width: int, shared: int, dropout: float) -> nn.Sequential:
         nn.Linear(width, shared),
         _Norm(shared),
         nn.ReLU(),
-        _Dropout(dropout),
+        nn.Dropout(dropout),
         nn.Linear(shared, shared),
         _Norm(shared),
         nn.Linear(shared, shared),
         _Norm(shared),
         nn.ReLU(),
-        _Dropout(dropout),
+        nn.Dropout(dropout),
     )
 
 
@@ -154,7 +138,7 @@ class _Looks(nn.Module):
 
     def __init__(self, dim: int, shared: int, dropout: float) -> None:
         super().__init__()
-        self.project, self.dropout = nn.Linear(dim, 3 * shared), _Dropout(dropout)
+        self.project, self.dropout = nn.Linear(dim, 3 * shared), nn.Dropout(dropout)
 
     def forward(self, states: Tensor, guide: Tensor) -> tuple[Tensor, Tensor]:
         """states (..., T, D), guide (..., T or 1, P) → scores (..., T, T), values (..., T, P)."""

@@ -1,12 +1,9 @@
 """Words as several layers of an encoder tell them → one state a word, through a BiLSTM."""
 
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn.utils.rnn import PackedSequence
 
 
@@ -119,86 +116,13 @@ def bidirectional_states(
     forward, backward = (words @ torch.cat([ahead_in, back_in]).T).chunk(2, dim=1)
     given = torch.stack([forward, backward.index_select(0, mirrored)])  # (2, R, 4 H)
     onward = torch.stack([ahead_on, back_on]).transpose(1, 2)  # (2, H, 4 H)
-    states: Tensor = _Recurrence.apply(given.to(onward.dtype), onward, posts_at)  # type: ignore[no-untyped-call]
-    forward, backward = states
+    state = cell = given.new_zeros(2, posts_at[0], lstm.hidden_size)
+    states = []
+    for posts, step in zip(posts_at, torch.split(given, posts_at, dim=1), strict=True):
+        gates = torch.baddbmm(step, state[:, :posts], onward)
+        admit, keep, new, show = gates.chunk(4, dim=2)
+        cell = torch.addcmul(admit.sigmoid() * new.tanh(), keep.sigmoid(), cell[:, :posts])
+        state = show.sigmoid() * cell.tanh()
+        states.append(state)
+    forward, backward = torch.cat(states, dim=1)
     return torch.cat([forward, backward.index_select(0, mirrored)], dim=1)
-
-
-class _Recurrence(torch.autograd.Function):
-    """The steps of both directions, and all their gradients in one pass back.
-
-    Source: ours; autograd would keep and walk some forty small operations a step.
-        c_t = f_t c_{t-1} + i_t g_t;  h_t = o_t tanh(c_t);  i, f, o = sigmoid, g = tanh of
-        the gates [i, f, g, o] = given_t + h_{t-1} W
-    """
-
-    @staticmethod
-    def forward(ctx: Any, given: Tensor, onward: Tensor, posts_at: list[int]) -> Tensor:
-        """given: (2, R, 4 * H), onward: (2, H, 4 * H) → h, (2, R, H)."""
-        gates, width = given.clone(), onward.shape[1]
-        cells, shown, states = (gates.new_empty(*gates.shape[:2], width) for _ in range(3))
-        state = cell = gates.new_zeros(2, posts_at[0], width)
-        parts = [torch.split(part, posts_at, dim=1) for part in (gates, cells, shown, states)]
-        for posts, gate, into, bounded, out in zip(posts_at, *parts, strict=True):
-            gate.baddbmm_(state[:, :posts], onward)
-            admit, keep, new, show = gate.chunk(4, dim=2)
-            gate[..., : 2 * width].sigmoid_()
-            new.tanh_()
-            show.sigmoid_()
-            torch.mul(cell[:, :posts], keep, out=into).addcmul_(admit, new)
-            torch.tanh(into, out=bounded)
-            torch.mul(show, bounded, out=out)
-            state, cell = out, into
-        ctx.posts_at = posts_at
-        ctx.save_for_backward(gates, cells, shown, states, onward)
-        return states
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
-        """grad: (2, R, H), of h."""
-        gates, cells, shown, states, onward = ctx.saved_tensors
-        posts_at, grad = ctx.posts_at, grad.clone(memory_format=torch.contiguous_format)
-        earlier = _step_before(posts_at, grad.device)
-        of_cell, of_gates = _slopes(gates, cells, shown, earlier)
-        keeps = torch.split(gates.chunk(4, dim=2)[1], posts_at, dim=1)
-        steps = [torch.split(part, posts_at, dim=1) for part in (grad, of_cell, of_gates)]
-        back, after = onward.transpose(1, 2), 0  # after: posts that reach the step after this one
-        for step in reversed(range(len(posts_at))):
-            of_state, cell, gate = (part[step] for part in steps)
-            if after:
-                of_state[:, :after].baddbmm_(steps[2][step + 1], back)
-            cell.mul_(of_state)
-            if after:
-                cell[:, :after].addcmul_(steps[1][step + 1], keeps[step + 1])
-            inner, show = torch.split(gate.view(*gate.shape[:2], 4, -1), [3, 1], dim=2)
-            inner.mul_(cell.unsqueeze(2))
-            show.mul_(of_state.unsqueeze(2))
-            after = posts_at[step]
-        before = states.index_select(1, earlier).transpose(1, 2)
-        return of_gates, before @ of_gates[:, posts_at[0] :], None
-
-
-def _step_before(posts_at: list[int], device: torch.device) -> Tensor:
-    """For each word but the first ones, where that of the same sequence stands one step before."""
-    rows, start = [torch.empty(0, dtype=torch.long)], 0
-    for posts, later in pairwise(posts_at):
-        rows.append(torch.arange(start, start + later))
-        start += posts
-    return torch.cat(rows).to(device)
-
-
-def _slopes(gates: Tensor, cells: Tensor, shown: Tensor, earlier: Tensor) -> tuple[Tensor, Tensor]:
-    """How c_t moves h_t, (2, R, H), and the gates move c_t, the last of them h_t, (2, R, 4 H)."""
-    admit, keep, new, show = gates.chunk(4, dim=2)
-    first = cells.shape[1] - len(earlier)
-    slopes = torch.empty_like(gates)
-    of_admit, of_keep, of_new, of_show = slopes.chunk(4, dim=2)
-    torch.mul(new, admit * (1 - admit), out=of_admit)
-    of_keep[:, :first] = 0
-    torch.mul(
-        cells.index_select(1, earlier), (keep * (1 - keep))[:, first:], out=of_keep[:, first:]
-    )
-    torch.mul(admit, 1 - new * new, out=of_new)
-    torch.mul(shown, show * (1 - show), out=of_show)
-    return show * (1 - shown * shown), slopes

@@ -17,6 +17,8 @@ _HEADS = ("head.", "match_head.")
 def start_from(model: PostModel, folder: Path, seed: int) -> None:
     """Copy in place every weight that both models have, of one name and shape, but for the heads.
 
+    Vectors for what a post lacks come along, but alone are nothing to start from.
+
     folder: a model folder, or a run: there the model of the same seed, else of its first seed.
     Statistics of features stay those of the new posts.
     Raises: RunError: no model there, a damaged one, or one that shares no weight.
@@ -24,7 +26,7 @@ def start_from(model: PostModel, folder: Path, seed: int) -> None:
     found = _weights(_model_folder(folder, seed))
     own: dict[str, nn.Parameter] = dict(model.named_parameters())
     shared = {name: weight for name, weight in own.items() if _fits(name, weight, found)}
-    if not shared:
+    if all(name.endswith(".missing") for name in shared):
         raise RunError(
             folder,
             "a model with weights that this one has too, beside the head",
