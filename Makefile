@@ -42,6 +42,7 @@ bench: setup
 	$(BIN)/python benchmarks/contrast_speed.py $(DATA)/mvsa_single
 	$(BIN)/python benchmarks/spp_scl.py $(DATA)/mvsa_single
 	$(BIN)/python benchmarks/itrp.py $(DATA)
+	$(BIN)/python benchmarks/combinations.py $(DATA)
 
 clean:
 	rm -rf $(VENV) demo

@@ -147,14 +147,19 @@ def print_words(given: argparse.Namespace) -> None:
         relabel_table(given_table, corrections, target, drop=name == "removed")
     rows = itr_rows(folder)
     test_ids = {row["id"] for row in rows if row["split"] == "test"}
-    runs = {}
-    for task in ITR_TASKS:
-        values = {"data.columns.label": task, "fusion.name": "text_only"}
-        values["training.mixed_precision"] = given.precision
-        config = load_config("itrp-text", values={**values, "clustering.subset": given.subset})
-        runs[task] = given.out / f"itr-{task}"
-        train_run(load_posts(rows, config.data.columns), config, runs[task], seeds=given.seeds)
     print("\n| test posts | task | weighted F1 | accuracy | macro F1 |\n|---|---|---|---|---|")
+    runs = {}
+    for part, task in zip(("text", "image"), ITR_TASKS, strict=True):
+        values: dict[str, Any] = {"data.columns.label": task, "fusion.name": "text_only"}
+        frozen = load_config("itrp", values=values | {"clustering.clusters": 2})
+        values |= {"training.mixed_precision": given.precision, "clustering.subset": given.subset}
+        config = load_config("itrp-text", values=values)
+        posts = load_posts(rows, config.data.columns)
+        for algorithm in ("kmeans", "gmm"):
+            found = one_clustering(posts, frozen, algorithm, given.seeds)
+            print_scores(f"released | {part}, {algorithm} once", found)
+        runs[task] = given.out / f"itr-{task}"
+        train_run(posts, config, runs[task], seeds=given.seeds)
     for name, place in versions.items():
         tests = [row for row in itr_rows_of(place) if row["id"] in test_ids]
         each: dict[str, list[Any]] = {"text": [], "image": [], "pair": []}

@@ -1,7 +1,7 @@
 """SPP-SCL on MVSA-Single: against concat, its ablations, and what the released code's quirks do.
 
 Usage: python benchmarks/spp_scl.py FOLDER [--out RUNS] [--only main,ablations,released]
-                                    [--splits clmlf,grouped] [--seeds N] [--epochs N]
+                                    [--splits clmlf,grouped] [--seeds N] [--epochs N] [--patience N]
 
 FOLDER holds posts.jsonl of MVSA-Single. Frozen built-in encoders, 150 epochs, five seeds. Runs are
 kept in RUNS and resumed. Prints Markdown: differences are against concat on the same features
@@ -69,7 +69,7 @@ def train_all(
         preset = "concat" if name == "concat" else "spp-scl"
         values: dict[str, Any] = {"data.columns.split": f"splits.{split}", **settings}
         if preset == "spp-scl":
-            values |= {"training.epochs": given.epochs, "training.patience": given.epochs}
+            values |= {"training.epochs": given.epochs, "training.patience": given.patience}
             values |= {"training.mixed_precision": given.precision}
         config = load_config(preset, values=values)
         called = "spp-scl" if name in ("full", "corrected") else name.replace(" ", "-")
@@ -149,6 +149,7 @@ def main() -> None:
     parser.add_argument("--splits", default="clmlf,grouped")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=150)
+    parser.add_argument("--patience", type=int, default=150)
     parser.add_argument("--precision", default="no", choices=["no", "bf16"])
     given = parser.parse_args()
     wanted, table = given.only.split(","), given.folder / "posts.jsonl"

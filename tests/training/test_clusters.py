@@ -153,3 +153,10 @@ def test_a_modality_without_any_variance_becomes_zeros() -> None:
     scaled = equal_scaled([np.full((4, 2), 7.0, np.float32), np.eye(4, dtype=np.float32)])
     assert not scaled[:, :2].any()
     assert scaled[:, 2:].any()
+
+
+def test_a_vector_apart_is_found_though_starts_are_drawn_from_some_of_many() -> None:
+    vectors = np.zeros((3000, 4), np.float32)
+    vectors[2999] = 1.0
+    numbers = cluster(vectors, 2).numbers
+    assert numbers.tolist() == [0] * 2999 + [1]

@@ -70,8 +70,8 @@ def _model() -> Any:
     return fasttext.load_model(str(package / "resources" / "lid.176.ftz"))
 
 
-def missing_extra(package: str) -> CorpusError:
-    """The error of a corpus command without the packages it needs."""
+def missing_extra(package: str, extra: str = "corpus") -> CorpusError:
+    """The error of a command without the packages that an extra would have brought."""
     return CorpusError(
-        "corpus", f"the package '{package}'", "none", "pip install 'postsense[corpus]'"
+        extra, f"the package '{package}'", "none", f"pip install 'postsense[{extra}]'"
     )

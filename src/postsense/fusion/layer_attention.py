@@ -116,7 +116,14 @@ def bidirectional_states(
     forward, backward = (words @ torch.cat([ahead_in, back_in]).T).chunk(2, dim=1)
     given = torch.stack([forward, backward.index_select(0, mirrored)])  # (2, R, 4 H)
     onward = torch.stack([ahead_on, back_on]).transpose(1, 2)  # (2, H, 4 H)
-    state = cell = given.new_zeros(2, posts_at[0], lstm.hidden_size)
+    with torch.autocast(words.device.type, enabled=False):  # steps too small for half precision
+        forward, backward = _recurrence(given.to(onward.dtype), onward, posts_at)
+    return torch.cat([forward, backward.index_select(0, mirrored)], dim=1)
+
+
+def _recurrence(given: Tensor, onward: Tensor, posts_at: list[int]) -> Tensor:
+    """given: (2, R, 4 * H), what words say to the gates; onward: (2, H, 4 * H) → (2, R, H)."""
+    state = cell = given.new_zeros(2, posts_at[0], onward.shape[1])
     states = []
     for posts, step in zip(posts_at, torch.split(given, posts_at, dim=1), strict=True):
         gates = torch.baddbmm(step, state[:, :posts], onward)
@@ -124,5 +131,4 @@ def bidirectional_states(
         cell = torch.addcmul(admit.sigmoid() * new.tanh(), keep.sigmoid(), cell[:, :posts])
         state = show.sigmoid() * cell.tanh()
         states.append(state)
-    forward, backward = torch.cat(states, dim=1)
-    return torch.cat([forward, backward.index_select(0, mirrored)], dim=1)
+    return torch.cat(states, dim=1)

@@ -14,12 +14,12 @@ FORMAT = 1
 REBUILD = "Build it with 'postsense corpus index CORPUS'."
 
 
-def load_faiss() -> Any:
-    """The Faiss module. Raises: CorpusError: it is not installed."""
+def load_faiss(extra: str = "corpus") -> Any:
+    """The Faiss module. Raises: CorpusError: it is not installed; extra: the one that has it."""
     try:
         import faiss
     except ImportError:
-        raise missing_extra("faiss-cpu") from None
+        raise missing_extra("faiss-cpu", extra) from None
     return faiss
 
 

@@ -18,10 +18,11 @@ from postsense.retrieval.index_files import load_faiss
 
 Array = np.ndarray[Any, Any]
 logger = logging.getLogger(__name__)
+STARTS_FROM = 256  # vectors for each cluster, at most, that a start is drawn from
 ITERATIONS = 100
 EARLY_STOP = 1e-5  # relative gain of an iteration below which Faiss stops
 SETTLE_ROUNDS = 5  # of the best start, in float64
-BLOCK = 4096  # vectors compared at once in float64
+BLOCK = 256  # vectors that are float64 at once: they stay in the cache, in memory used before
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def cluster_vectors(vectors: Array, settings: ClusteringSettings, seed: int) -> 
     Source: Sun et al. 2023, ITRp, eq. 2; the mixture has one full covariance for all components.
         min_C 1/n sum_i min_y ||e_i - C y_i||^2
     Deviation: none in the objective. k-means starts from centers that are drawn greedily far apart
-    (k-means++ of scikit-learn), which Faiss's own drawing is not. The mixture adds a thousandth of
+    (k-means++ of scikit-learn, over some of the vectors), which Faiss's own drawing is not. The mixture adds a thousandth of
     the mean variance to each variance, a tenth where vectors are fewer than their numbers: their
     covariance alone cannot be inverted.
 
@@ -54,7 +55,7 @@ def cluster_vectors(vectors: Array, settings: ClusteringSettings, seed: int) -> 
     """
     _refuse_unfit(vectors, settings.clusters)
     scaled, offset, scale = _centered(vectors)
-    faiss = load_faiss()  # before the limit, which holds for what is loaded
+    faiss = load_faiss("discover")  # before the limit, which holds for what is loaded
     with threadpool_limits(1):  # sums must not depend on the number of cores
         if settings.algorithm == "gmm":
             numbers, centers = _mixture(scaled, settings, seed)
@@ -103,7 +104,9 @@ def _refuse_unfit(vectors: Array, clusters: int) -> None:
 
 def _centered(vectors: Array) -> tuple[Array, Array, float]:
     """Vectors about zero and within 1, as float32 needs them, and the offset and unit taken off."""
-    offset = vectors.mean(axis=0, dtype=np.float64)
+    offset = np.zeros(vectors.shape[1])
+    for rows in _blocks(len(vectors)):
+        offset += vectors[rows].sum(axis=0, dtype=np.float64) / len(vectors)
     scale = max(float(np.abs(vectors[rows] - offset).max()) for rows in _blocks(len(vectors)))
     scaled = np.empty(vectors.shape, dtype=np.float32)
     for rows in _blocks(len(vectors)):
@@ -113,10 +116,11 @@ def _centered(vectors: Array) -> tuple[Array, Array, float]:
 
 def _k_means(faiss: Any, vectors: Array, settings: ClusteringSettings, seed: int) -> Array:
     """The best centers (k, D) of all starts."""
-
     best, lowest = np.empty(0), np.inf
     for one in np.random.SeedSequence(seed).generate_state(settings.restarts):
-        start, _ = kmeans_plusplus(vectors, settings.clusters, random_state=int(one))
+        drawn = np.random.default_rng(one).permutation(len(vectors))
+        few = vectors[drawn[: STARTS_FROM * settings.clusters]]
+        start, _ = kmeans_plusplus(few, settings.clusters, random_state=int(one))
         k_means = faiss.Kmeans(
             vectors.shape[1],
             settings.clusters,
@@ -183,9 +187,12 @@ def _assigned(vectors: Array, centers: Array) -> tuple[Array, Array]:
 
 def _means(vectors: Array, numbers: Array, centers: Array) -> Array:
     """The mean of each cluster; the old center of an empty one."""
-    means = centers.astype(np.float64).copy()
-    for number in np.unique(numbers):
-        means[number] = vectors[numbers == number].mean(axis=0, dtype=np.float64)
+    sums = np.zeros(centers.shape)
+    for rows in _blocks(len(vectors)):
+        members = numbers[rows] == np.arange(len(centers))[:, None]  # (k, b)
+        sums += members.astype(np.float64) @ vectors[rows].astype(np.float64)
+    sizes = np.bincount(numbers, minlength=len(centers))[:, None]
+    means: Array = np.where(sizes > 0, sums / np.maximum(sizes, 1), centers)
     return means
 
 
