@@ -33,6 +33,7 @@ from postsense.posts import Posts
 from postsense.runs import load_run, train_run
 from postsense.training.clusters import cluster_vectors, equal_scaled
 
+Array = np.ndarray[Any, Any]
 PER_PICTURE = 2
 ITR_TEST = 3576  # rows from here on are ITRp's test posts
 ITR_VAL = 3219  # of those before, rows from here on name the clusters
@@ -66,28 +67,47 @@ def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**kept, "labels": row["labels"] or {"text": None, "image": None}}
 
 
-def one_clustering(
-    posts: Posts, config: Config, algorithm: str, seeds: int
-) -> list[dict[str, Any]]:
-    """Metrics on test of the nearest cluster's name, clustering all train posts once a seed."""
+def clusterings(posts: Posts, config: Config, algorithm: str, seeds: int) -> list[Array]:
+    """The nearest cluster of each post, by seed, train posts having been clustered once."""
     settings = config.clustering.model_copy(update={"algorithm": algorithm, "restarts": 3})
     prepared = prepare_posts(posts, config)
     columns = [c for c in (prepared.columns.text, prepared.columns.image) if c is not None]
     rows = np.arange(len(posts))
     vectors = equal_scaled([column.batch(rows).pooled.numpy() for column in columns])
+    train, found = vectors[np.array(posts.column("split")) == "train"], []
+    for seed in range(seeds):
+        centers = cluster_vectors(train, settings, seed).centers
+        distances = np.stack([np.square(vectors - center).sum(axis=1) for center in centers])
+        found.append(distances.argmin(axis=0))
+    return found
+
+
+def trained_clusters(posts: Posts, config: Config, out: Path, seeds: int) -> list[Array]:
+    """The cluster that each post of val and test is put into by seed, else -1.
+
+    There are as many clusters as classes, so that the classes which the classifiers say are the
+    clusters under other names.
+    """
+    train_run(posts, config, out, seeds=seeds)
+    held, found = np.flatnonzero(np.array(posts.column("split")) != "train"), []
+    for classifier in load_run(out):
+        said = classifier.predict(posts.take(held)).labels
+        found.append(np.full(len(posts), -1))
+        found[-1][held] = [-1 if x is None else classifier.classes.index(x) for x in said]
+    return found
+
+
+def named_metrics(clusters: Array, posts: Posts) -> dict[str, Any]:
+    """Metrics on test of clusters that the labelled val posts name. clusters: (N,)."""
     splits = np.array(posts.column("split"))
     labels = np.array(posts.column("label"), dtype=object)
     classes = tuple(sorted({label for label in labels if label is not None}))
     numbers = np.array([classes.index(x) if x is not None else -1 for x in labels])
-    found = []
-    for seed in range(seeds):
-        clusters = cluster_vectors(vectors[splits == "train"], settings, seed)
-        distances = np.square(vectors[:, None] - clusters.centers[None]).sum(axis=2)
-        nearest = distances.argmin(axis=1)
-        val, test = np.isin(splits, ("val", "dev")) & (numbers >= 0), splits == "test"
-        names = name_clusters(nearest[val], numbers[val], settings.clusters, len(classes))
-        found.append(classification_metrics(numbers[test], names[nearest[test]], classes))
-    return found
+    judged = (numbers >= 0) & (clusters >= 0)
+    val, test = np.isin(splits, ("val", "dev")) & judged, (splits == "test") & judged
+    k = int(clusters.max()) + 1
+    names = name_clusters(clusters[val], numbers[val], k, len(classes))
+    return classification_metrics(numbers[test], names[clusters[test]], classes)
 
 
 def commonest(posts: Posts) -> dict[str, Any]:
@@ -108,22 +128,24 @@ def print_scores(name: str, found: Sequence[Mapping[str, Any]]) -> None:
 
 def print_pictures(given: argparse.Namespace) -> None:
     """Clusters of posts with pictures, by each of MVSA's three labels."""
-    rows = unlabeled_table(given.data)
+    rows, values = unlabeled_table(given.data), {"clustering.clusters": 3}
+    config = load_config("itrp", values=values)
+    posts = load_posts(rows, config.data.columns)
+    found = {
+        f"{algorithm}, once": clusterings(posts, config, algorithm, given.seeds)
+        for algorithm in ("kmeans", "gmm")
+    }
+    more = {"training.mixed_precision": given.precision, "clustering.subset": given.subset}
+    for preset in given.presets.split(","):
+        config = load_config(preset, values={**values, **more})
+        found[preset] = trained_clusters(posts, config, given.out / preset, given.seeds)
     for label in MVSA_LABELS:
+        columns = config.data.columns.model_copy(update={"label": label})
+        labeled = load_posts(rows, columns)
         print(f"\n{label}\n\n| model | weighted F1 | accuracy | macro F1 |\n|---|---|---|---|")
-        values = {"data.columns.label": label, "clustering.clusters": 3}
-        config = load_config("itrp", values=values)
-        posts = load_posts(rows, config.data.columns)
-        print_scores("commonest label", [commonest(posts)])
-        for algorithm in ("kmeans", "gmm"):
-            found = one_clustering(posts, config, algorithm, given.seeds)
-            print_scores(f"{algorithm}, once", found)
-        for preset in given.presets.split(","):
-            more = {**values, "training.mixed_precision": given.precision}
-            config = load_config(preset, values={**more, "clustering.subset": given.subset})
-            out = given.out / f"{preset}-{label}"
-            summary = train_run(posts, config, out, seeds=given.seeds)
-            print_scores(preset, [one["test"] for one in summary.metrics.values()])
+        print_scores("commonest label", [commonest(labeled)])
+        for name, clusters in found.items():
+            print_scores(name, [named_metrics(one, labeled) for one in clusters])
 
 
 def itr_rows(data: Path) -> list[dict[str, Any]]:
@@ -156,8 +178,9 @@ def print_words(given: argparse.Namespace) -> None:
         config = load_config("itrp-text", values=values)
         posts = load_posts(rows, config.data.columns)
         for algorithm in ("kmeans", "gmm"):
-            found = one_clustering(posts, frozen, algorithm, given.seeds)
-            print_scores(f"released | {part}, {algorithm} once", found)
+            found = clusterings(posts, frozen, algorithm, given.seeds)
+            scores = [named_metrics(one, posts) for one in found]
+            print_scores(f"released | {part}, {algorithm} once", scores)
         runs[task] = given.out / f"itr-{task}"
         train_run(posts, config, runs[task], seeds=given.seeds)
     for name, place in versions.items():
