@@ -1,12 +1,13 @@
 """The methods together, on real posts of which a tenth has labels.
 
 Usage: python benchmarks/combinations.py FOLDER [--out WORK] [--seeds N] [--precision bf16]
-                                         [--only frozen,warm]
+                                         [--only concat,cross_modal,warm]
 
 FOLDER holds mvsa_single and the sets of the corpus, each with a posts.jsonl. Grouped split of
-MVSA-Single, 10 % of the labels of train. `frozen`: contrast in two steps and ITC/ITM with `concat`,
-with `cross_modal`, and inside comment-aware self-training. `warm`: the text encoder fine-tuned from
-its checkpoint, and from where cluster pseudo-labels of all train posts, none labelled, took it.
+MVSA-Single, 10 % of the labels of train. `concat` and `cross_modal`, over frozen encoders: contrast
+in two steps alone, with ITC/ITM, and inside comment-aware self-training. `warm`: the text encoder
+fine-tuned from its checkpoint, and from where cluster pseudo-labels of all train posts, none
+labelled, took it.
 Prints Markdown; differences are against the first row, with a paired t-test over seeds and a 95 %
 bootstrap interval over the test posts. Runs are kept in WORK and resumed.
 """
@@ -36,36 +37,42 @@ SHORT = {"training.epochs": 60, "training.patience": 20}  # of spp-scl's 150
 Runs = Mapping[str, tuple[str | None, Mapping[str, Any]]]
 
 
-def frozen_runs(corpus: Path) -> Runs:
-    """Preset and settings by name; the encoders are frozen."""
-    cast = corpus_of(corpus)
+def runs_of_concat(cast: Mapping[str, Any]) -> Runs:
+    """Preset and settings by name. cast: the settings of self-training."""
     return {
         "concat": (None, {}),
-        "concat + two-step contrast": (None, {**CONTRAST, "method": "two_step_contrastive"}),
+        "concat + two-step contrast": (None, CONTRAST),
+        "concat + two-step contrast + ITC + ITM": (None, {**CONTRAST, **ITC_ITM}),
         "CAST": (None, cast),
         "CAST + two-step contrast": (None, {**cast, **CONTRAST}),
+    }
+
+
+def runs_of_cross_modal(cast: Mapping[str, Any]) -> Runs:
+    """The same with SPP-SCL's own fusion."""
+    return {
         "SPP-SCL": ("spp-scl", SHORT),
         "SPP-SCL + ITC + ITM": ("spp-scl", {**SHORT, **ITC_ITM}),
         "SPP-SCL in CAST": ("spp-scl", {**SHORT, **cast}),
     }
 
 
-def train_all(given: argparse.Namespace, group: str, runs: Runs) -> list[Path]:
+def train_all(given: argparse.Namespace, runs: Runs) -> list[Path]:
     """The folder of each run, trained with a tenth of the labels."""
     folders = []
     for name, (preset, settings) in runs.items():
         config = load_config(preset, values={**SPLIT, **FEW, **settings})
         posts = load_posts(given.folder / "mvsa_single" / "posts.jsonl", config.data.columns)
-        folders.append(given.out / group / name)
+        folders.append(given.out / name)
         train_run(posts, config, folders[-1], seeds=given.seeds)
     return folders
 
 
-def print_frozen(given: argparse.Namespace) -> None:
+def print_frozen(given: argparse.Namespace, fusion: str) -> None:
     """Two-step contrast and ITC/ITM, alone and in self-training."""
-    runs = frozen_runs(real_corpus(given.folder, given.out / "corpus"))
-    compared = compare_run_folders(train_all(given, "frozen", runs))
-    print_comparison("frozen encoders, 10 % of labels", compared)
+    cast = corpus_of(real_corpus(given.folder, given.out / "corpus"))
+    runs = runs_of_concat(cast) if fusion == "concat" else runs_of_cross_modal(cast)
+    print_comparison(f"{fusion}, 10 % of labels", compare_run_folders(train_all(given, runs)))
 
 
 def print_warm(given: argparse.Namespace) -> None:
@@ -80,7 +87,7 @@ def print_warm(given: argparse.Namespace) -> None:
         "fine-tuned": ("fine-tune-text", precision),
         "fine-tuned from ITRp": ("fine-tune-text", {**precision, "training.start_from": start}),
     }
-    compared = compare_run_folders(train_all(given, "warm", runs))
+    compared = compare_run_folders(train_all(given, runs))
     print_comparison("text encoder trained, 10 % of labels", compared)
 
 
@@ -91,11 +98,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(tempfile.gettempdir()) / "combinations")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--precision", default="bf16", choices=["no", "bf16"])
-    parser.add_argument("--only", default="frozen,warm")
+    parser.add_argument("--only", default="concat,cross_modal,warm")
     given = parser.parse_args()
-    parts = {"frozen": print_frozen, "warm": print_warm}
     for part in given.only.split(","):
-        parts[part](given)
+        if part == "warm":
+            print_warm(given)
+        else:
+            print_frozen(given, part)
 
 
 if __name__ == "__main__":

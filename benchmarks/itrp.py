@@ -2,13 +2,15 @@
 
 Usage: python benchmarks/itrp.py DATA [--out RUNS] [--only pictures,words] [--seeds N]
                                  [--presets itrp,itrp-text,itrp-image] [--precision bf16]
+                                 [--subset 1000]
 
 DATA holds mvsa_single, mediaeval16 and itr_tir_text. `pictures`: the unlabelled train posts of
 MVSA-Single (grouped) and of MediaEval 2016 (two a picture at most), three clusters, named by the
 labelled val posts and measured on the test posts of MVSA-Single: by the joint label, that of the
 words and that of the picture. `words`: ITR's texts, two clusters, both tasks and their pair, on the
 test rows as released, without the 218 that ITRp's authors doubt, and with those relabelled.
-Prints Markdown, mean ± standard deviation over seeds of weighted F1 and accuracy.
+Prints Markdown, mean ± standard deviation over seeds of weighted F1, accuracy and macro F1. Subsets
+are of --subset posts, of which a pass then has several; single clusterings have three restarts.
 """
 
 import argparse

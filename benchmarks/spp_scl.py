@@ -2,14 +2,15 @@
 
 Usage: python benchmarks/spp_scl.py FOLDER [--out RUNS] [--only main,ablations,released,encoders]
                                     [--splits clmlf,grouped] [--seeds N] [--epochs N] [--patience N]
+                                    [--precision no]
 
-FOLDER holds posts.jsonl of MVSA-Single. Frozen built-in encoders, 150 epochs, five seeds. Runs are
-kept in RUNS and resumed. Prints Markdown: differences are against concat on the same features
-(main) or against the full method (the rest), with a paired t-test over seeds and a 95 % bootstrap
-interval over the test posts. `released` is also judged with the test posts sorted by label, as in
-the published files, shuffled, and one at a time: its attention goes across the batch. `encoders`
-runs the frozen encoders at every step in training mode, as that code does: hours, if not for few
-epochs (--epochs 3).
+FOLDER holds posts.jsonl of MVSA-Single. Frozen built-in encoders, 150 epochs (`concat`: its own
+30), five seeds. Runs are kept in RUNS and resumed. Prints Markdown: differences are against concat
+on the same features (main) or against the full method (the rest), with a paired t-test over seeds
+and a 95 % bootstrap interval over the test posts. `released` is also judged with the test posts
+sorted by label, as in the published files, shuffled, and one at a time: its attention goes across
+the batch. `encoders` runs the frozen encoders at every step in training mode, as that code does:
+hours, if not for few epochs (--epochs 3).
 """
 
 import argparse
@@ -80,7 +81,8 @@ def train_all(
             values |= {"training.mixed_precision": given.precision}
         config = load_config(preset, values=values)
         called = "spp-scl" if name in ("full", "corrected") else name.replace(" ", "-")
-        folder = given.out / f"{split}-{called}"
+        length = "" if preset == "concat" else f"-{given.epochs}-{given.patience}-{given.precision}"
+        folder = given.out / f"{split}-{called}{length}"
         train_run(load_posts(table, config.data.columns), config, folder, seeds=given.seeds)
         folders.append(folder)
     return folders
