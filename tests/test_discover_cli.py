@@ -83,5 +83,12 @@ def test_discover_refuses_in_one_line(
     assert not (tmp_path / "run").exists()
 
 
+def test_groups_are_not_compared_with_runs(postsense: Any, table: Path, tmp_path: Path) -> None:
+    postsense("discover", table, "--out", tmp_path / "run", *THREE)
+    outcome = postsense("compare", tmp_path / "run")
+    assert (outcome.code, outcome.out, outcome.err.count("\n")) == (2, "", 1)
+    assert "found one without labels, as of 'discover'" in outcome.err
+
+
 def _groups(folder: Path) -> str:
     return (folder / "run" / "groups.json").read_text()

@@ -112,6 +112,14 @@ def test_a_model_folder_has_nothing_to_compare(trained_run: Path) -> None:
         compare_run_folders([trained_run / "seed-0" / "model"])
 
 
+def test_a_run_without_classes_has_nothing_to_compare(copy: Path) -> None:
+    description = {**read_json(copy / "run.json")}
+    del description["classes"]
+    (copy / "run.json").write_text(json.dumps(description))
+    with pytest.raises(RunError, match=r"expected a run of 'postsense train', found one without"):
+        compare_run_folders([copy])
+
+
 def by_parity(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{**row, "parity": int(row["id"][1:]) % 2} for row in rows]
 

@@ -22,7 +22,7 @@ def discover(
     ] = None,
     labels: Annotated[
         str | None,
-        typer.Option(help="Column with labels of a few posts; each group takes its commonest."),
+        typer.Option(help="Column with labels of a few posts; groups without a name take one."),
     ] = None,
     settings: Annotated[
         list[str] | None,
@@ -32,7 +32,8 @@ def discover(
     """Find groups among the posts of TABLE, which needs no labels, and show them on a page.
 
     The run folder then predicts the groups of new posts. The same command with --name or --labels
-    names the groups and trains nothing; groups of one name become one.
+    names the groups and trains nothing; groups of one name become one. --labels gives each group
+    that is still called "group N" its commonest label.
     """
     from postsense.config_loading import load_config
     from postsense.discovery.discover import SETTINGS

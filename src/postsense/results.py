@@ -89,7 +89,7 @@ def _posts_of_run(run: RunPredictions, folder: Path, posts: Posts) -> Posts:
         found = f"{len(absent)} that are not in it, such as '{absent[0]}'"
         raise RunError(posts.name, f"all {len(run.ids)} posts of '{folder}'", found, fix)
     chosen = posts.take([row_of[post_id] for post_id in run.ids])
-    classes = read_json(folder / "run.json")["classes"]
+    classes = _classes(folder)
     pairs = zip(chosen.column("label"), run.labels, strict=True)
     others = sum(label not in (None, classes[number]) for label, number in pairs)
     if others:  # row numbers instead of ids match the rows of any table
@@ -100,7 +100,7 @@ def _posts_of_run(run: RunPredictions, folder: Path, posts: Posts) -> Posts:
 def read_predictions(folder: Path, split: str) -> RunPredictions:
     """The predictions of all finished seeds of a run on one split, posts sorted by id."""
     seeds = finished_seeds(folder)
-    classes = list(read_json(folder / "run.json")["classes"])
+    classes = _classes(folder)
     tables = [_read(seed / "predictions.parquet", split) for seed in seeds]
     first = tables[0]
     return RunPredictions(
@@ -111,6 +111,15 @@ def read_predictions(folder: Path, split: str) -> RunPredictions:
         predicted=np.stack([_numbers(table["predicted"], classes) for table in tables]),
         classes=len(classes),
     )
+
+
+def _classes(folder: Path) -> list[str]:
+    """The classes of a run. Raises: RunError: it has none, as what 'discover' writes."""
+    description = read_json(folder / "run.json")
+    if "classes" not in description:
+        expected, found = "a run of 'postsense train'", "one without labels, as of 'discover'"
+        raise RunError(folder, expected, found, "Compare runs that were trained on labels.")
+    return list(description["classes"])
 
 
 def _read(file: Path, split: str) -> pa.Table:

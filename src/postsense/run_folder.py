@@ -20,7 +20,18 @@ from postsense.encoders.regions import REGIONS
 from postsense.errors import ConfigError, RunError
 from postsense.inputs import reads_attributes
 
-LEFTOVER = re.compile(r"\.(\w+\.(json|jsonl|parquet|html)|model)\.\w+(\.\w+)?$")
+WRITTEN_WHOLE = (
+    *("config.json", "run.json", "bad_rows.jsonl", "metrics.json"),
+    *("predictions.parquet", "pseudo_labels.parquet"),
+    *("groups.json", "groups.parquet", "index.html"),
+)
+LEFTOVER = re.compile(  # as `replacing` and `save_model` call what they have not finished
+    "|".join(
+        rf"\.{re.escape(name)}\.[a-z0-9_]{{8}}{re.escape(Path(name).suffix)}"
+        for name in WRITTEN_WHOLE
+    )
+    + r"|\.model\.[0-9a-f]{32}"
+)
 NO_DIFFERENCE = {
     "encoders": {"cache", "threads"},
     "training": {"workers", "gradient_checkpointing"},
@@ -39,18 +50,34 @@ def claim_run(folder: Path, config: Config, splits: Splits) -> None:
         "unlabeled": splits.unlabeled,
         "fingerprint": _fingerprint(splits, config),
     }
+    mark_run(folder, settings, description)
+
+
+def mark_run(folder: Path, settings: dict[str, Any], description: dict[str, Any]) -> None:
+    """Write settings and description of a run, unless they are there. Raises: RunError."""
+    refuse_taken(folder, settings, description["fingerprint"])
+    if not (folder / "config.json").is_file():
+        write_json(folder / "run.json", description)
+        write_json(folder / "config.json", settings)  # last: it marks the folder as a run
+
+
+def refuse_taken(folder: Path, settings: dict[str, Any], fingerprint: str) -> None:
+    """Refuse a folder that holds another run, or files that are no run's, and leave it as it is.
+
+    What was left half-written when a run was killed while it marked its folder is no stranger.
+    Raises: RunError.
+    """
     if (folder / "config.json").is_file():
-        refuse_other_run(folder, settings, description["fingerprint"])
+        _refuse_other_run(folder, settings, fingerprint)
         return
-    strangers = sorted({item.name for item in folder.glob("*")} - {"run.json"})
+    names = {item.name for item in folder.glob("*")} - {"run.json"}
+    strangers = sorted(name for name in names if not LEFTOVER.fullmatch(name))
     if strangers:
         found = f"{strangers[:5]} in it"
         raise RunError(folder, "an empty or new folder, or a run", found, "Choose another --out.")
-    write_json(folder / "run.json", description)
-    write_json(folder / "config.json", settings)  # last: it marks the folder as a run
 
 
-def refuse_other_run(folder: Path, settings: dict[str, Any], fingerprint: str) -> None:
+def _refuse_other_run(folder: Path, settings: dict[str, Any], fingerprint: str) -> None:
     changed = _differences(_settings_of(folder), settings)
     if changed:
         raise RunError(
@@ -69,9 +96,9 @@ def refuse_other_run(folder: Path, settings: dict[str, Any], fingerprint: str) -
 
 
 def sweep(folder: Path) -> None:
-    """Remove what a killed process left half-written."""
+    """Remove what a killed process left half-written in a folder that is marked as a run's."""
     for item in folder.glob(".*"):
-        if LEFTOVER.match(item.name):
+        if LEFTOVER.fullmatch(item.name):
             shutil.rmtree(item) if item.is_dir() else item.unlink()
 
 

@@ -107,9 +107,9 @@ def finished_seeds(folder: Path) -> list[Path]:
 def _prepare(folder: Path, config: Config, splits: Splits, progress: Progress) -> PreparedPosts:
     """Claim the folder and encode the posts; processes beside the main one read what it wrote."""
     with main_first():
+        claim_run(folder, config, splits)
         if is_main():
             sweep(folder)
-        claim_run(folder, config, splits)
         prepared = prepare_splits(splits, config, progress)
         if is_main():
             write_bad_rows(prepared.bad, folder / "bad_rows.jsonl")

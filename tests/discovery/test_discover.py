@@ -131,6 +131,26 @@ def test_a_few_labels_name_the_groups(run: Path, posts: Posts, truth: list[str])
     assert counted[truth[0]]["odd"] == {"posts": 1, "share": pytest.approx(1 / 3)}
 
 
+def test_labels_leave_a_name_that_was_given_before(
+    run: Path, posts: Posts, truth: list[str]
+) -> None:
+    discover(posts, settings_of(), run, names=["1=food", "2=group 2"])
+    discover(posts, settings_of(), run, labels=truth)
+    names = {group["number"]: group["name"] for group in groups_of(run)}
+    assert names[1] == "food"
+    assert {names[2], names[3]} < set(truth)
+
+
+def test_a_group_that_got_its_first_name_back_is_named_by_labels(
+    run: Path, posts: Posts, truth: list[str]
+) -> None:
+    discover(posts, settings_of(), run, names=["1=food"])
+    discover(posts, settings_of(), run, names=["1=group 1"], labels=[None] * len(truth))
+    assert groups_of(run)[0]["name"] == "group 1"
+    discover(posts, settings_of(), run, labels=truth)
+    assert {group["name"] for group in groups_of(run)} == set(truth)
+
+
 def test_a_given_name_counts_more_than_a_label(run: Path, posts: Posts, truth: list[str]) -> None:
     found = discover(posts, settings_of(), run, names=["1=mine"], labels=truth)
     assert len(found.groups) == 3
@@ -143,6 +163,16 @@ def test_no_handle_of_a_typical_post_is_published(post_rows: Rows, tmp_path: Pat
     written = [file.read_bytes() for file in (tmp_path / "run").iterdir() if file.is_file()]
     assert not [data for data in written if b"some_one" in data]
     assert b"@USER" in (tmp_path / "run" / "index.html").read_bytes()
+
+
+def test_no_handle_in_an_id_is_on_the_page(post_rows: Rows, tmp_path: Path) -> None:
+    links = [f"https://x.example/some_one/status/{row['id']}" for row in post_rows]
+    rows = [{**row, "id": link} for row, link in zip(post_rows, links, strict=True)]
+    discover(load_posts(rows), settings_of(), tmp_path / "run")
+    page = (tmp_path / "run" / "index.html").read_text()
+    assert "some_one" not in page
+    assert "Picture of post HTTPURL" in page
+    assert pq.read_table(tmp_path / "run" / "groups.parquet")["id"].to_pylist() == links
 
 
 def test_a_post_that_cannot_be_read_is_in_no_group(
@@ -184,6 +214,21 @@ def test_more_groups_than_different_posts_are_refused(rows: int, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
+    ("column", "lacked"), [("text", "no words in the 45"), ("image", "no pictures in the 45")]
+)
+def test_posts_of_which_none_has_words_or_none_a_picture_are_refused(
+    column: str, lacked: str, post_rows: Rows, tmp_path: Path
+) -> None:
+    other = {"text": "image", "image": "text"}[column]
+    rows = [{**row, column: None, "text": f"{row['text']} {n}"} for n, row in enumerate(post_rows)]
+    rows = [{name: row[name] for name in ("id", other)} for row in rows]
+    with pytest.raises(DataError, match=f"{lacked} posts to be grouped") as refused:
+        discover(load_posts(rows), settings_of(), tmp_path / "run")
+    assert f"data.columns.{column}=COLUMN" in str(refused.value)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
     ("settings", "found"),
     [
         (settings_of(4), "clustering.clusters = 4"),
@@ -200,15 +245,35 @@ def test_a_run_of_other_settings_is_left_alone(
     assert (run / "groups.json").read_bytes() == before
 
 
-def test_a_run_of_other_posts_and_a_strange_folder_are_left_alone(
+@pytest.fixture
+def nothing_encoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("postsense.discovery.discover.prepare_posts", None)  # cannot be called
+
+
+@pytest.mark.usefixtures("nothing_encoded")
+def test_a_wrong_folder_is_refused_before_posts_are_encoded(
     run: Path, posts: Posts, tmp_path: Path
 ) -> None:
+    with pytest.raises(RunError, match="the settings it was started with"):
+        discover(posts, settings_of(4), run)
     with pytest.raises(RunError, match="the posts it was started with"):
         discover(posts.take(range(44)), settings_of(), run)
     (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "notes.txt").write_text("x")
-    with pytest.raises(RunError, match="notes.txt"):
+    (tmp_path / "mine" / ".index.html.swp").write_text("x")
+    (tmp_path / "mine" / ".groups.json.a1b2c3d4.json").write_text("x")
+    with pytest.raises(RunError, match=r"found \['.index.html.swp'\] in it"):
         discover(posts, settings_of(), tmp_path / "mine")
+    assert len(list((tmp_path / "mine").iterdir())) == 2
+
+
+def test_what_a_killed_discovery_left_half_written_is_swept(run: Path, posts: Posts) -> None:
+    whole = {file.name for file in run.iterdir()}
+    for name in (".index.html.a1b2c3d4.html", ".groups.parquet.a1b2c3d4.parquet"):
+        (run / name).write_text("<")
+    (run / "seed-0" / f".model.{'0f' * 16}").mkdir()
+    discover(posts, settings_of(), run)
+    assert {file.name for file in run.iterdir()} == whole
+    assert not list((run / "seed-0").glob(".*"))
 
 
 def test_a_run_whose_model_is_gone_is_trained_again(run: Path, posts: Posts) -> None:

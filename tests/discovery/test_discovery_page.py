@@ -82,6 +82,21 @@ def test_a_page_says_what_the_groups_are(page: str) -> None:
         assert part in text
 
 
+@pytest.mark.parametrize(
+    ("numbers", "name", "line"),
+    [
+        ((1,), "group 1", "group 1 3 posts, 50.0 %"),
+        ((2,), "group 1", "group 1 group 2: 3 posts, 50.0 %"),
+        ((1, 2), "group 1", "group 1 groups 1 and 2: 3 posts, 50.0 %"),
+    ],
+)
+def test_numbers_of_a_group_are_under_its_name_unless_that_says_them(
+    numbers: tuple[int, ...], name: str, line: str
+) -> None:
+    page = render_page("t", [ShownGroup(group_of(numbers=numbers, name=name), [])])
+    assert f"(3) {line}" in " ".join(Read(page).text.split())
+
+
 def test_a_page_refers_to_nothing_outside_itself(page: str) -> None:
     for tag, attributes in Read(page).tags:
         assert tag not in ("script", "link", "iframe", "form", "object", "base")
@@ -132,6 +147,7 @@ def test_whatever_users_write_is_text() -> None:
         ("RT @a: .@b ＠c @d.e.social.", "RT @USER: .@USER @USER @USER."),
         ("@me@mastodon.example mail a.b+c@d.example", "@USER mail @USER"),
         ("see https://t.co/x WWW.x.y HTTP://z", "see HTTPURL HTTPURL HTTPURL"),
+        ("pic.twitter.com/abc &amp; t.me/alice", "HTTPURL & HTTPURL"),
         ("a &amp; b &#64;c\n\n d 😀 it's", "a & b @USER d 😀 it's"),
         ("@ home", "@ home"),
         ("x" * 300, "x" * 278 + " …"),
@@ -158,6 +174,12 @@ def test_a_thumbnail_is_a_small_jpeg_without_what_the_camera_wrote(tmp_path: Pat
 def test_a_picture_that_cannot_be_read_has_no_thumbnail(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"<svg onload=alert(1)>")
     assert [thumbnail(name) for name in (str(tmp_path / "a.jpg"), "no-such", None)] == [None] * 3
+
+
+def test_an_id_is_shown_without_handles() -> None:
+    link = "https://x.example/some_one/status/12"
+    ids = [shown_post(Post(name, text="a"), 0.5).id for name in (link, "@some_one/12", "p12")]
+    assert ids == ["HTTPURL", "@USER/12", "p12"]
 
 
 def test_a_post_is_shown_with_its_picture(draw_picture: Callable[[str, int], str]) -> None:

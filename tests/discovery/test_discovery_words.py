@@ -84,6 +84,9 @@ def test_words_are_counted_up_to_the_limit_and_do_not_depend_on_the_order_of_pos
     [
         ("RT @someone: Two CATS &amp; a dog! https://t.co/x #Pets 2024", "two cats dog pets"),
         ("don’t", "dont"),
+        ("mail alice@example.com now", "mail now"),
+        ("see pic.twitter.com/AbC or t.me/alice", "see or"),
+        ("see &#64;alice", "see"),
         ("", ""),
         (None, ""),
     ],

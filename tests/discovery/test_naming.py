@@ -8,6 +8,7 @@ from postsense.discovery.naming import (
     joined_names,
     names_by_labels,
     parse_names,
+    unnamed,
 )
 from postsense.errors import ConfigError
 
@@ -47,6 +48,11 @@ def test_a_group_takes_the_label_of_most_of_its_labelled_posts() -> None:
 def test_no_labels_give_no_names() -> None:
     vote = names_by_labels(np.array([1, 2]), [None, None])
     assert (vote.names, vote.agreed, vote.labeled) == ({}, 0, 0)
+
+
+def test_groups_with_their_own_first_name_are_unnamed() -> None:
+    assert unnamed({1: "food", 2: "group 2", 3: "group 2"}) == [2]
+    assert unnamed({}) == []
 
 
 def test_groups_of_one_name_are_joined() -> None:

@@ -28,8 +28,15 @@ from postsense.discovery.naming import (
     joined_names,
     names_by_labels,
     parse_names,
+    unnamed,
 )
-from postsense.discovery.starting import claim, refuse_alike, refuse_unfit
+from postsense.discovery.starting import (
+    claim,
+    fingerprint_of,
+    refuse_alike,
+    refuse_lacking,
+    refuse_unfit,
+)
 from postsense.discovery.words import words_of
 from postsense.discovery.writing import read_names, write_groups
 from postsense.encoders.features import FeatureColumn
@@ -40,7 +47,7 @@ from postsense.model import Branch
 from postsense.model_folder import load_model, save_model
 from postsense.posts import Posts
 from postsense.progress import Progress, silent
-from postsense.run_folder import read_json, sweep
+from postsense.run_folder import read_json, refuse_taken, sweep
 from postsense.training.cluster_pseudo_labels import Renewing
 from postsense.training.labeled import TrainingData, labeled_phase, new_model
 from postsense.training.loop import run_phase
@@ -85,16 +92,20 @@ def discover(
     Args:
         config: of method 'cluster_pseudo_labels', over frozen encoders.
         names: `number=name` each.
-        labels: (N,) of the few posts that have one; each group takes the name of its commonest.
+        labels: (N,) of the few posts that have one; each group without a name of its own, from
+            now or before, takes its commonest.
     Raises: ConfigError: settings that are not for this, a wrong name. DataError: fewer different
-        posts than groups. RunError: the folder holds a run with other settings or other posts.
+        posts than groups, none with words or none with a picture. RunError: the folder holds a
+        run with other settings or other posts, or other files.
     """
     refuse_unfit(config)
     given = parse_names(names, config.clustering.clusters)
+    fingerprint = fingerprint_of(posts)
+    refuse_taken(folder, config.model_dump(mode="json"), fingerprint)  # before hours of encoding
     prepared = prepare_posts(posts, config, progress)
     refuse_alike(prepared, config.clustering.clusters)
-    sweep(folder)
-    claim(folder, posts, prepared, config)
+    refuse_lacking(prepared, _learned_from(prepared.usable, config))
+    claim(folder, prepared, config, fingerprint)
     seed = folder / f"seed-{config.seed}"
     _train_once(seed, prepared, config, progress)
     return _name(folder, seed, prepared, given, labels)
@@ -154,13 +165,13 @@ def _name(
     """Name the groups, in the classifier as on the page."""
     classifier, order = load_model(seed / "model"), read_json(seed / "metrics.json")["order"]
     before = classifier.classes, _belongs(classifier)
-    names, vote = {**default_names(len(order)), **read_names(folder)}, None
+    names, vote = {**default_names(len(order)), **read_names(folder), **given}, None
     chosen = None if labels is None else [labels[row] for row in prepared.usable.tolist()]
     if chosen is not None:
         apart = _named(classifier, default_names(len(order)), order)
         vote = names_by_labels(_numbers(apart, prepared), chosen)
-        names |= vote.names
-    names |= given
+        free = (set(unnamed(names)) & set(vote.names)) - set(given)
+        names |= {number: vote.names[number] for number in free}
     named = _named(classifier, names, order)
     if (named.classes, _belongs(named)) != before:
         save_model(named, seed / "model")

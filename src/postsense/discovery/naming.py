@@ -30,6 +30,12 @@ def default_names(groups: int) -> dict[int, str]:
     return {number: f"group {number}" for number in range(1, groups + 1)}
 
 
+def unnamed(names: Mapping[int, str]) -> list[int]:
+    """The numbers of the groups that still have their first name."""
+    first = default_names(max(names, default=0))
+    return [number for number, name in names.items() if name == first[number]]
+
+
 def parse_names(assignments: Sequence[str], groups: int) -> dict[int, str]:
     """The names by group number of `number=name` assignments.
 

@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import html
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -16,14 +15,13 @@ from PIL import Image
 
 from postsense.data.images import PicturePolicy, decode_picture, read_picture
 from postsense.discovery.groups import Group
+from postsense.discovery.hiding import hide_people
 from postsense.errors import PictureError
 from postsense.posts import Post
 
 THUMBNAIL = PicturePolicy(resize_px=160, crop_px=160)
 JPEG_QUALITY = 75
 SHOWN_LETTERS = 280
-_HANDLE = re.compile(r"(?:\w[\w.+-]*)?[@＠]\w+(?:[@.-]\w+)*")  # @someone, an e-mail address
-_LINK = re.compile(r"(?:https?:|www\.)\S*", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -63,14 +61,17 @@ def render_page(title: str, groups: Sequence[ShownGroup], notes: Sequence[str] =
 
 
 def shown_post(post: Post, probability: float) -> ShownPost:
-    """The post as the page shows it: shortened, without handles, addresses and links."""
-    return ShownPost(post.id, shown_text(post.text or ""), thumbnail(post.image), probability)
+    """The post as the page shows it: shortened, without handles, addresses and links.
+
+    An id that is a link becomes HTTPURL too; groups.json has it as it is.
+    """
+    text = shown_text(post.text or "")
+    return ShownPost(hide_people(post.id), text, thumbnail(post.image), probability)
 
 
 def shown_text(text: str) -> str:
     """The text in one line; @USER and HTTPURL stand for handles, e-mail addresses and links."""
-    line = " ".join(html.unescape(text).split())
-    line = _HANDLE.sub("@USER", _LINK.sub("HTTPURL", line))
+    line = hide_people(" ".join(html.unescape(text).split()))
     return line if len(line) <= SHOWN_LETTERS else line[: SHOWN_LETTERS - 2].rstrip() + " …"
 
 

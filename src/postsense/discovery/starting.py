@@ -2,17 +2,20 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from postsense import __version__
-from postsense.atomic import write_json
 from postsense.config import Config
-from postsense.errors import ConfigError, DataError, RunError
+from postsense.encoders.features import FeatureColumn
+from postsense.errors import ConfigError, DataError
 from postsense.inputs import PreparedPosts
 from postsense.posts import Posts
-from postsense.run_folder import refuse_other_run
+from postsense.run_folder import mark_run, sweep
 from postsense.tables import write_bad_rows
+
+Array = np.ndarray[Any, Any]
 
 
 def refuse_unfit(config: Config) -> None:
@@ -43,30 +46,39 @@ def refuse_alike(prepared: PreparedPosts, clusters: int) -> None:
         )
 
 
-def claim(folder: Path, posts: Posts, prepared: PreparedPosts, config: Config) -> None:
+def refuse_lacking(prepared: PreparedPosts, rows: Array) -> None:
+    """Refuse posts none of which has words, or none a picture. Raises: DataError.
+
+    rows: of the posts that are clustered.
+    """
+    columns = {"text": prepared.columns.text, "image": prepared.columns.image}
+    for name, column in columns.items():
+        if isinstance(column, FeatureColumn) and not (column.rows[rows] >= 0).any():
+            lacked = {"text": "words", "image": "pictures"}[name]
+            raise DataError(
+                prepared.posts.name,
+                "posts with words and posts with pictures, to group them by both",
+                f"no {lacked} in the {len(rows)} posts to be grouped",
+                f"Add {lacked}, or name their column: --set data.columns.{name}=COLUMN.",
+            )
+
+
+def claim(folder: Path, prepared: PreparedPosts, config: Config, fingerprint: str) -> None:
     """Write what the run is and which posts are bad, or refuse if the folder holds another one.
 
     Raises: RunError: it was started with other settings or posts, or is not a run.
     """
-    settings, fingerprint = config.model_dump(mode="json"), _fingerprint(posts)
-    if (folder / "config.json").is_file():
-        refuse_other_run(folder, settings, fingerprint)
-    else:
-        strangers = sorted({item.name for item in folder.glob("*")} - {"run.json"})
-        if strangers:
-            expected, found = "an empty or new folder, or a run", f"{strangers[:5]} in it"
-            raise RunError(folder, expected, found, "Choose another --out.")
-        description = {
-            "postsense": __version__,
-            "posts": {"train": len(prepared.usable), "val": 0, "test": 0},
-            "fingerprint": fingerprint,
-        }
-        write_json(folder / "run.json", description)
-        write_json(folder / "config.json", settings)  # last: it marks the folder as a run
+    description = {
+        "postsense": __version__,
+        "posts": {"train": len(prepared.usable), "val": 0, "test": 0},
+        "fingerprint": fingerprint,
+    }
+    mark_run(folder, config.model_dump(mode="json"), description)
+    sweep(folder)
     write_bad_rows(prepared.bad, folder / "bad_rows.jsonl")
 
 
-def _fingerprint(posts: Posts) -> str:
+def fingerprint_of(posts: Posts) -> str:
     """A hash of all that is read of the table; pictures count by their path."""
     digest = hashlib.blake2b(digest_size=16, person=b"discover")
     for name in ("id", "text", "image", "regions"):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from postsense.data.duplicates import clean_text
+from postsense.discovery.hiding import hide_people
 
 Array = np.ndarray[Any, Any]
 PRIOR_WORDS = 500.0
@@ -17,7 +18,7 @@ MIN_LETTERS = 2
 
 def words_of(text: str | None) -> tuple[str, ...]:
     """The words of a text in lower case, in their order: no handles, links, numbers or letters."""
-    words = clean_text(html.unescape(text or "")).split()
+    words = clean_text(hide_people(html.unescape(text or ""))).split()
     return tuple(word for word in words if len(word) >= MIN_LETTERS and not word.isdigit())
 
 
