@@ -91,6 +91,15 @@ def copy_statistics(model: nn.Module) -> None:
                 dist.broadcast(statistic, src=0)
 
 
+def as_in_main(choice: bool, device: torch.device) -> bool:
+    """What the main process chose, in every process: rounding may have them choose differently."""
+    if not are_together():
+        return choice
+    chosen = torch.tensor([float(choice)], device=device)
+    dist.broadcast(chosen, src=0)
+    return bool(chosen.item())
+
+
 def _mark(module: nn.Module) -> None:
     for weight in module.parameters():
         setattr(weight, _MARK, True)

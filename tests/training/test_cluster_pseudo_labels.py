@@ -236,6 +236,18 @@ def test_a_run_with_more_or_fewer_clusters_than_classes_is_kept_and_read_back(
     np.testing.assert_allclose(probs.sum(axis=1), 1.0, rtol=1e-5)
 
 
+@pytest.mark.parametrize("clusters", [2, 3])
+def test_fewer_clusters_than_classes_are_warned_of_once(
+    rows: Rows, tmp_path: Path, caplog: pytest.LogCaptureFixture, clusters: int
+) -> None:
+    fit(rows, configured(**{"clustering.clusters": clusters, "training.epochs": 1}), tmp_path)
+    warned = [text for text in caplog.messages if "clusters for" in text]
+    expected = (
+        "2 clusters for 3 classes: 1 of them will never be predicted; raise clustering.clusters"
+    )
+    assert warned == ([expected] if clusters == 2 else [])
+
+
 def test_a_run_folder_tells_of_posts_without_labels(rows: Rows, tmp_path: Path) -> None:
     summary = train_run(load_posts(rows), configured(), tmp_path)
     run, metrics = read_json(tmp_path / "run.json"), read_json(tmp_path / "seed-0" / "metrics.json")
@@ -285,7 +297,7 @@ def test_posts_that_are_all_alike_are_refused(rows: Rows, tmp_path: Path) -> Non
 
 def test_more_clusters_than_posts_of_a_subset_are_refused(rows: Rows, tmp_path: Path) -> None:
     config = configured(**{"clustering.clusters": 9, "clustering.subset": 8})
-    with pytest.raises(DataError, match="found 7 for 9 clusters"):
+    with pytest.raises(DataError, match="found 6 for 9 clusters"):
         fit(rows, config, tmp_path)
 
 
@@ -316,3 +328,13 @@ def test_posts_fewer_than_a_subset_are_one(rows: Rows) -> None:
     renewing, _ = started(rows, configured(**{"clustering.subset": 5000}))
     assert renewing.subset(0).rows.tolist() == renewing.posts.rows.tolist()
     assert renewing.subset(1).rows.tolist() == renewing.posts.rows.tolist()
+
+
+def test_a_subset_of_fewer_posts_than_clusters_is_refused_before_any_is_learned_from(
+    rows: Rows, tmp_path: Path
+) -> None:
+    """27 posts in four subsets: one of them has 6."""
+    config = configured(**{"clustering.subset": 8, "clustering.clusters": 7})
+    with pytest.raises(DataError, match=r"found 6 for 7 clusters in a subset.*clustering\.subset"):
+        fit(rows, config, tmp_path)
+    assert not list(tmp_path.rglob("state.json"))

@@ -190,19 +190,26 @@ def test_a_renewed_phase_that_was_killed_ends_with_the_same_weights(tmp_path: Pa
 
 
 def test_what_begins_anew_has_no_moments_of_the_epoch_before(tmp_path: Path) -> None:
-    """With moments forgotten, a head filled alike each epoch moves alike from the same gradient."""
-    moved: list[torch.Tensor] = []
-
-    def renew(model: PostModel, epoch: int) -> Renewal:
-        assert isinstance(model.head, nn.Linear)
-        moved.append(model.head.weight.detach().clone())
-        with torch.no_grad():
-            for weight, value in zip(model.parameters(), fresh_model().parameters()):
-                weight.copy_(value)
-        return Renewal(posts(), (model,))
-
+    """A head filled alike each epoch moves as if an epoch of other labels had never been."""
     settings = SETTINGS.model_copy(
         update={"batch_size": 12, "schedule": "constant", "warmup_fraction": 0.0}
     )
-    run_phase(replace(phase(), renew=renew, settings=settings), fresh_model(), tmp_path)
-    assert torch.allclose(moved[1], moved[2], atol=1e-7)
+
+    def heads(folder: Path, labels: list[int]) -> list[torch.Tensor]:
+        """The head's weights before each epoch, in which all posts have one label."""
+        moved: list[torch.Tensor] = []
+
+        def renew(model: PostModel, epoch: int) -> Renewal:
+            assert isinstance(model.head, nn.Linear)
+            moved.append(model.head.weight.detach().clone())
+            with torch.no_grad():
+                for weight, value in zip(model.parameters(), fresh_model().parameters()):
+                    weight.copy_(value)
+            return Renewal(replace(posts(), labels=np.full(12, labels[epoch])), (model,))
+
+        run_phase(replace(phase(), renew=renew, settings=settings), fresh_model(), folder)
+        return moved
+
+    second = heads(tmp_path / "a", [0, 1, 1])[2]
+    assert torch.allclose(second, heads(tmp_path / "b", [1, 1, 1])[1], atol=1e-7)
+    assert not torch.allclose(second, heads(tmp_path / "c", [0, 0, 0])[2], atol=1e-3)

@@ -11,6 +11,7 @@ from postsense.config_loading import load_config
 from postsense.data.loading import load_posts
 from postsense.errors import RunError
 from postsense.runs import load_run, train_run
+from postsense.training.warm_start import start_from
 
 QUICK = {"training.epochs": 1, "training.device": "cpu", "fusion.name": "text_only"}
 
@@ -83,3 +84,21 @@ def test_damaged_weights_are_refused(
     (earlier / "seed-0" / "model" / "weights.safetensors").write_bytes(b"broken")
     with pytest.raises(RunError, match="the weights of a model"):
         start_of(tiny_bert, post_rows, earlier, tmp_path / "later")
+
+
+def test_running_statistics_come_with_the_weights_and_those_of_features_do_not(
+    tiny_bert: Path, post_rows: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    both = {"fusion.name": "cross_modal", "encoders.text.read_layers": 1}
+    train_run(load_posts(post_rows), configured(tiny_bert, **both), tmp_path / "earlier")
+    lender = load_run(tmp_path / "earlier")[0].model.state_dict()
+    model = load_run(tmp_path / "earlier")[0].model
+    for value in model.state_dict().values():
+        value.zero_()
+
+    start_from(model, tmp_path / "earlier", seed=0)
+
+    started = model.state_dict()
+    for statistic in ("fusion.norm.running_mean", "fusion.norm.running_var"):
+        assert lender[statistic].any() and torch.equal(started[statistic], lender[statistic])
+    assert not any(started[f"text.{name}"].any() for name in ("mean", "token_deviation"))

@@ -30,8 +30,6 @@ class CrossModal(nn.Module):
     without this fusion: x = ReLU(BN(W [I; T])).
     """
 
-    shares_space = True  # T and I can be compared
-
     def __init__(
         self, text_dim: int, layers: int, image_dim: int, settings: FusionSettings
     ) -> None:

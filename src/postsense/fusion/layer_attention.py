@@ -59,8 +59,9 @@ class LayerAttention(nn.Module):
     def _states(self, words: Tensor, order: "_Order") -> Tensor:
         """What the LSTM says of each word. words: (R, D) in the given order → (R, width)."""
         if words.is_cuda:
-            packed = PackedSequence(words, torch.tensor(order.posts_at))
-            states: Tensor = self.lstm(packed)[0].data
+            with torch.autocast("cuda", enabled=False):  # which would make it float16, unscaled
+                packed = PackedSequence(words.float(), torch.tensor(order.posts_at))
+                states: Tensor = self.lstm(packed)[0].data
             return states
         return bidirectional_states(self.lstm, words, order.posts_at, order.mirrored)
 

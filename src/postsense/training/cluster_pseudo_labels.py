@@ -14,6 +14,7 @@ equal size, where the paper has fixed slices. Features of frozen encoders are st
 both modalities weigh alike in distances (clustering.scaling); the paper takes them as they come.
 """
 
+import logging
 from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
@@ -41,6 +42,7 @@ from postsense.training.resampling import resample
 from postsense.training.trained import Trained
 
 Array = np.ndarray[Any, Any]
+logger = logging.getLogger(__name__)
 _SHUFFLE, _CLUSTER, _RESAMPLE, _WEIGHTS = range(4)  # each kind of choice has seeds of its own
 
 
@@ -53,6 +55,8 @@ def train_cluster_pseudo_labels(
     Raises: DataError: no post to name clusters by, fewer posts or fewer that differ than clusters.
     """
     naming = _naming_posts(data)
+    _refuse_small_subsets(len(data.train), config)
+    _warn_of_classes_without_cluster(len(data.classes), config)
     iterations = config.training.epochs * subset_count(len(data.train), config)
     clusters = tuple(str(number) for number in range(config.clustering.clusters))
     unnamed = replace(data, classes=clusters)
@@ -152,6 +156,29 @@ def _naming_posts(data: TrainingData) -> PostDataset:
             "Label some posts of val, or use 'postsense discover TABLE --out RUN --clusters K'.",
         )
     return data.naming
+
+
+def _refuse_small_subsets(posts: int, config: Config) -> None:
+    smallest, clusters = posts // subset_count(posts, config), config.clustering.clusters
+    if smallest < clusters:
+        raise DataError(
+            "clustering",
+            "a post for each cluster at least",
+            f"{smallest} for {clusters} clusters in a subset",
+            "Lower clustering.clusters, raise clustering.subset, or give more posts.",
+        )
+
+
+def _warn_of_classes_without_cluster(classes: int, config: Config) -> None:
+    clusters = config.clustering.clusters
+    if clusters < classes:
+        logger.warning(
+            "%d clusters for %d classes: %d of them will never be predicted; raise "
+            "clustering.clusters",
+            clusters,
+            classes,
+            classes - clusters,
+        )
 
 
 def _name(model: PostModel, naming: PostDataset, classes: int, config: Config) -> Array:

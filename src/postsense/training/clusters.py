@@ -44,23 +44,24 @@ def cluster_vectors(vectors: Array, settings: ClusteringSettings, seed: int) -> 
     Source: Sun et al. 2023, ITRp, eq. 2; the mixture has one full covariance for all components.
         min_C 1/n sum_i min_y ||e_i - C y_i||^2
     Deviation: none in the objective. k-means starts from centers that are drawn greedily far apart
-    (k-means++ of scikit-learn, over some of the vectors), which Faiss's own drawing is not. The mixture adds a thousandth of
-    the mean variance to each variance, a tenth where vectors are fewer than their numbers: their
-    covariance alone cannot be inverted.
+    (k-means++ of scikit-learn, over some of the vectors), which Faiss's own drawing is not. The
+    mixture adds a thousandth of the mean variance to each variance, a tenth where vectors are
+    fewer than their numbers: their covariance alone cannot be inverted.
 
     Args:
         vectors: (N, D) float32. Any unit and offset.
     Raises: DataError: not finite, fewer vectors or fewer distinct vectors than clusters.
-        CorpusError: Faiss is not installed.
+        CorpusError: k-means without Faiss installed.
     """
     _refuse_unfit(vectors, settings.clusters)
     scaled, offset, scale = _centered(vectors)
-    faiss = load_faiss("discover")  # before the limit, which holds for what is loaded
+    if settings.algorithm == "kmeans":
+        load_faiss("discover")  # before the limit, which holds for what is loaded
     with threadpool_limits(1):  # sums must not depend on the number of cores
         if settings.algorithm == "gmm":
             numbers, centers = _mixture(scaled, settings, seed)
         else:
-            numbers, centers = _settled(scaled, _k_means(faiss, scaled, settings, seed))
+            numbers, centers = _settled(scaled, _k_means(scaled, settings, seed))
     numbers, centers = _ordered(numbers, centers)
     inertia = sum(
         float(np.square(scaled[rows].astype(np.float64) - centers[numbers[rows]]).sum())
@@ -114,8 +115,9 @@ def _centered(vectors: Array) -> tuple[Array, Array, float]:
     return scaled, offset, scale
 
 
-def _k_means(faiss: Any, vectors: Array, settings: ClusteringSettings, seed: int) -> Array:
+def _k_means(vectors: Array, settings: ClusteringSettings, seed: int) -> Array:
     """The best centers (k, D) of all starts."""
+    faiss = load_faiss("discover")
     best, lowest = np.empty(0), np.inf
     for one in np.random.SeedSequence(seed).generate_state(settings.restarts):
         drawn = np.random.default_rng(one).permutation(len(vectors))

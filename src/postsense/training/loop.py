@@ -23,7 +23,7 @@ from postsense.inference import predict_logits
 from postsense.inputs import pick_device
 from postsense.losses.total import Weighted, total_loss
 from postsense.model import PostModel
-from postsense.parallel import add_up_gradients, copy_statistics
+from postsense.parallel import add_up_gradients, as_in_main, copy_statistics
 from postsense.processes import is_main, wait_for_all
 from postsense.progress import Progress, silent
 from postsense.training.checkpoint import (
@@ -170,9 +170,10 @@ def _second_step(
     epoch: int,
 ) -> dict[str, float]:
     """One more update where it is needed. Returns its terms, 0 where it is not, and how often."""
-    with mixed_precision(phase.settings, pick_device(phase.settings)):
+    device = pick_device(phase.settings)
+    with mixed_precision(phase.settings, device):
         output = model.aligned(batch) if second.reads == "aligned" else model(batch)
-        if not second.needed(output, batch):
+        if not as_in_main(second.needed(output, batch), device):
             return {**dict.fromkeys(second.terms, 0.0), "second_steps": 0.0}
         loss = total_loss(second.terms, output, batch)
     _update(phase, model, optimizer, loss.total, epoch)

@@ -8,9 +8,9 @@ of the released code, in which they alternate from batch to batch.
         if the gate finds words and pictures inconsistent, on a fresh pass over the batch:
             update by L_clm, with the same optimizer
 Deviation: the gate (see `losses.gate`); the pass of the second step ends at the vectors that are
-compared, so that the fusion's statistics move once a batch; the best epoch on val is kept, where
-the authors save every fifth and choose by hand. In one step: method `supervised` with the same
-losses.
+compared, so that statistics of the layers behind them move once a batch; the best epoch on val is
+kept, where the authors save every fifth and choose by hand. In one step: method `supervised` with
+the same losses.
 """
 
 from pathlib import Path

@@ -5,28 +5,31 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from postsense.errors import RunError
 from postsense.model import PostModel
 from postsense.training.checkpoint import Tensors
 
 _HEADS = ("head.", "match_head.")
+_OF_FEATURES = ("mean", "deviation", "token_mean", "token_deviation")  # of a branch
 
 
 def start_from(model: PostModel, folder: Path, seed: int) -> None:
     """Copy in place every weight that both models have, of one name and shape, but for the heads.
 
-    Vectors for what a post lacks come along, but alone are nothing to start from.
+    Running statistics of batch normalisation belong to the weights. Vectors for what a post lacks
+    come along, but alone are nothing to start from.
 
     folder: a model folder, or a run: there the model of the same seed, else of its first seed.
     Statistics of features stay those of the new posts.
     Raises: RunError: no model there, a damaged one, or one that shares no weight.
     """
     found = _weights(_model_folder(folder, seed))
-    own: dict[str, nn.Parameter] = dict(model.named_parameters())
+    own: Tensors = model.state_dict(keep_vars=True)
     shared = {name: weight for name, weight in own.items() if _fits(name, weight, found)}
-    if all(name.endswith(".missing") for name in shared):
+    weights = {name for name, _ in model.named_parameters() if not name.endswith(".missing")}
+    if weights.isdisjoint(shared):
         raise RunError(
             folder,
             "a model with weights that this one has too, beside the head",
@@ -39,7 +42,10 @@ def start_from(model: PostModel, folder: Path, seed: int) -> None:
 
 
 def _fits(name: str, weight: Tensor, found: Tensors) -> bool:
-    return not name.startswith(_HEADS) and name in found and found[name].shape == weight.shape
+    branch, _, rest = name.partition(".")
+    if name.startswith(_HEADS) or (branch in ("text", "image") and rest in _OF_FEATURES):
+        return False
+    return name in found and found[name].shape == weight.shape
 
 
 def _model_folder(folder: Path, seed: int) -> Path:
