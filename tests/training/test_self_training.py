@@ -211,3 +211,25 @@ def test_image_text_losses_join_the_teacher_and_its_students(
         "student 1",
         "student 2",
     ]
+
+
+def test_contrast_before_fusion_joins_the_teacher_and_its_students(
+    posts: Posts, synthetic_corpus: Path, tmp_path: Path
+) -> None:
+    """With comments, too, what is said of a post does not depend on the others of its batch."""
+    contrast = {f"losses.{name}": 1.0 for name in ("intra_text", "intra_image", "inter_modal")}
+    second = {"losses.inter_step": "second", "losses.gate_threshold": 1.0}
+    short = {"fusion.name": "cross_modal", "training.epochs": 1, "self_training.rounds": 1}
+    config = configured(synthetic_corpus, **contrast, **second, **short)
+
+    fitted = fit(posts, config, tmp_path)
+
+    epoch = fitted.trained.state.history[0]
+    assert epoch["train_second_steps"] > 0
+    assert epoch["train_intra_text"] > 0 and epoch["train_intra_image"] > 0
+    assert [row["name"] for row in fitted.trained.report["rounds"]][1:] == ["student 1"]
+    together = fitted.classifier.predict(posts)
+    alone = fitted.classifier.predict(posts.take([7]))
+    np.testing.assert_allclose(alone.probs[0], together.probs[7], atol=1e-5)
+    assert alone.hints is not None and together.hints is not None
+    assert [hint.comment for hint in alone.hints[0]] == [h.comment for h in together.hints[7]]
