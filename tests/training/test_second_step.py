@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
+from postsense import parallel
 from postsense.batches import PostBatch, PostColumns, PostDataset
 from postsense.config import FusionSettings, LossSettings, TrainingSettings
 from postsense.encoders.embeddings import Embeddings
@@ -17,6 +19,7 @@ from postsense.fusion.cross_modal import CrossModal
 from postsense.losses.total import Weighted, classification_term
 from postsense.model import Branch, PostModel
 from postsense.outputs import PostOutput
+from postsense.training import loop
 from postsense.training.loop import run_phase
 from postsense.training.phase import Phase, Renewal, SecondStep
 
@@ -64,6 +67,21 @@ def weights_after(folder: Path, chosen: Phase) -> torch.Tensor:
 def test_a_second_step_that_is_never_needed_changes_nothing(tmp_path: Path) -> None:
     without = weights_after(tmp_path / "a", phase())
     assert torch.equal(without, weights_after(tmp_path / "b", phase(shrink(needed=False))))
+
+
+def test_the_main_process_decides_on_the_second_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stand-in for a process beside it: what is received there replaces its own answer."""
+    monkeypatch.setattr(parallel, "are_together", lambda: True)
+    monkeypatch.setattr(parallel.dist, "broadcast", lambda answer, src: answer.fill_(src == 0))
+    cpu = torch.device("cpu")
+    assert parallel.as_in_main(False, cpu) is True
+    monkeypatch.undo()
+    assert [parallel.as_in_main(choice, cpu) for choice in (True, False)] == [True, False]
+    monkeypatch.setattr(loop, "as_in_main", lambda choice, device: True)
+    state = run_phase(phase(shrink(needed=False)), fresh_model(), tmp_path)
+    assert [epoch["train_second_steps"] for epoch in state.history] == [1.0] * 3
 
 
 def test_the_history_says_how_often_the_second_step_was_taken(tmp_path: Path) -> None:
