@@ -19,7 +19,7 @@ from postsense.batches import (
 )
 from postsense.data.images import PicturePolicy, decode_picture, normalize_pixels
 from postsense.data.loading import load_posts
-from postsense.encoders.features import FeatureColumn, FeatureStore
+from postsense.encoders.features import Encoded, FeatureColumn, FeatureStore
 from postsense.encoders.pixels import decode_pictures
 
 Draw = Callable[[str, int], str]
@@ -119,8 +119,20 @@ def test_a_dataset_tells_the_tokens_of_its_posts(dataset: PostDataset) -> None:
     assert dataset.lengths.tolist() == [2, 3, 4]
 
 
-def test_a_dataset_tells_no_tokens_where_none_are_encoded(tmp_path: Path) -> None:
-    features = FeatureColumn(FeatureStore(tmp_path, with_tokens=True), np.array([0, -1]))
+def test_a_dataset_tells_the_tokens_that_are_kept_of_its_posts(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path, with_tokens=True)
+    items = [Encoded(np.zeros(2), np.zeros((length, 3))) for length in (4, 2)]
+    store.append(np.array([[0, 1], [0, 2]], dtype=np.uint64), items)
+    features = FeatureColumn(FeatureStore(tmp_path, with_tokens=True), np.array([0, -1, 1]))
+
+    lengths = PostDataset(PostColumns(text=features), np.array([2, 0, 1])).lengths
+
+    assert lengths is not None
+    assert lengths.tolist() == [2, 4, 1]
+
+
+def test_a_dataset_tells_no_tokens_where_none_are_read(tmp_path: Path) -> None:
+    features = FeatureColumn(FeatureStore(tmp_path, with_tokens=False), np.array([0, -1]))
 
     assert PostDataset(PostColumns(text=features), np.array([0, 1])).lengths is None
     assert PostDataset(PostColumns(), np.array([0, 1])).lengths is None

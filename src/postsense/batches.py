@@ -104,7 +104,13 @@ class PostBatch:
 
 
 class TextInput(Protocol):
-    """A column of texts that makes batches; FeatureColumn and TokenColumn do."""
+    """A column of texts that makes batches; FeatureColumn and TokenColumn do.
+
+    lengths: (N,) int64, the tokens that are read of each text; None: a text is one vector.
+    """
+
+    @property
+    def lengths(self) -> Array | None: ...
 
     def batch(self, posts: Array) -> Embeddings | TokenIds: ...
 
@@ -214,9 +220,14 @@ class PostDataset(Dataset[PostBatch]):
 
     @property
     def lengths(self) -> Array | None:
-        """(n,) int64, the tokens of each post's text; None if no trained encoder reads them."""
-        text = self.columns.text
-        return text.lengths[self.rows] if isinstance(text, TokenColumn) else None
+        """(n,) int64, the tokens of each post's text; None if no tokens are read."""
+        lengths = None if self.columns.text is None else self.columns.text.lengths
+        return None if lengths is None else lengths[self.rows]
+
+    @property
+    def encodes_words(self) -> bool:
+        """Whether the text encoder runs in the model, on token ids."""
+        return isinstance(self.columns.text, TokenColumn)
 
     def __getitem__(self, posts: Array) -> PostBatch:
         rows = self.rows[posts]

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from postsense.data import batching
 from postsense.data.batching import epoch_batches, ordered_batches, spread_batches
 
 Array = np.ndarray[Any, Any]
@@ -75,13 +74,10 @@ def naive_buckets(order: list[int], count: int, lengths: Array, pool: int) -> se
 
 
 @pytest.mark.parametrize(("posts", "size"), [(1, 4), (9, 4), (100, 7), (331, 4), (64, 1)])
-def test_posts_of_a_batch_are_those_of_similar_length_in_their_pool(
-    monkeypatch: pytest.MonkeyPatch, posts: int, size: int
-) -> None:
-    monkeypatch.setattr(batching, "POOL", 5)
+def test_posts_of_a_batch_are_those_of_similar_length_in_their_pool(posts: int, size: int) -> None:
     lengths, count = lengths_of(posts), -(-posts // size)
 
-    batches = epoch_batches(posts, size, seed=3, epoch=2, lengths=lengths)
+    batches = epoch_batches(posts, size, seed=3, epoch=2, lengths=lengths, pool=5)
 
     order = np.random.default_rng([3, 2]).permutation(posts).tolist()
     assert {tuple(batch) for batch in as_lists(batches)} == naive_buckets(order, count, lengths, 5)
@@ -129,6 +125,11 @@ def test_without_lengths_the_batches_are_those_of_one_permutation(draw: Draw) ->
 
     assert as_lists(draw(70)) == as_lists(np.array_split(order, 9))
     assert as_lists(draw(70, lengths=None)) == as_lists(draw(70))
+
+
+@both
+def test_a_pool_of_no_batches_sorts_nothing(draw: Draw) -> None:
+    assert as_lists(draw(70, lengths=lengths_of(70), pool=0)) == as_lists(draw(70))
 
 
 @both

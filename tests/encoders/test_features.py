@@ -57,6 +57,14 @@ def test_tokens_come_back_padded_and_masked(tmp_path: Path) -> None:
     assert tokens[2].tolist() == [[1, 2, 3], [4, 5, 6]]
 
 
+def test_a_store_tells_how_many_tokens_each_row_has(tmp_path: Path) -> None:
+    store = open_store(tmp_path, with_tokens=True)
+    for name, length in (("a", 2), ("b", 1), ("c", 3)):
+        store.append(keys_of(name), items_of(1, lengths=(length,)))
+
+    assert store.lengths(store.find(keys_of("c", "x", "a", "b"))).tolist() == [3, 1, 2, 1]
+
+
 def test_rows_may_come_from_several_shards_in_any_order(tmp_path: Path) -> None:
     store = open_store(tmp_path, with_tokens=True)
     for name, number, length in (("a", 1, 1), ("b", 2, 2), ("c", 3, 1), ("d", 4, 2)):

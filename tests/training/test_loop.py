@@ -28,9 +28,10 @@ SETTINGS = TrainingSettings(epochs=6, batch_size=4, learning_rate=0.01, device="
 
 @dataclass(frozen=True)
 class Vectors:
-    """A column of ready vectors."""
+    """A column of ready vectors, of texts that have some lengths."""
 
     values: Tensor
+    lengths: np.ndarray | None = None
 
     def batch(self, posts: np.ndarray) -> Embeddings:
         return Embeddings(self.values[posts], torch.ones(len(posts), dtype=torch.bool))
@@ -242,6 +243,27 @@ def test_progress_counts_the_epochs(tmp_path: Path) -> None:
     seen = []
     run_phase(phase(epochs=3), fresh_model(), tmp_path, lambda *step: seen.append(step))
     assert seen == [("train", 1, 3), ("train", 2, 3), ("train", 3, 3)]
+
+
+@pytest.mark.parametrize(("pool", "alike"), [(None, False), (0, False), (1, False), (99, True)])
+def test_posts_of_like_length_share_a_step_where_that_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pool: int | None, alike: bool
+) -> None:
+    lengths, drawn = np.arange(24)[::-1] // 4, list[np.ndarray]()
+    given = posts(24)
+    column = replace(given.columns.text, lengths=lengths)
+    taken = PostDataset.__getitem__
+    monkeypatch.setattr(
+        PostDataset, "__getitem__", lambda self, at: drawn.append(at) or taken(self, at)
+    )
+
+    asked = phase(
+        train=replace(given, columns=PostColumns(column)), val=0, epochs=1, length_pool=pool
+    )
+    run_phase(asked, fresh_model(), tmp_path)
+
+    assert sorted(np.concatenate(drawn)) == list(range(24))
+    assert all(np.ptp(lengths[batch]) == 0 for batch in drawn) is alike
 
 
 def test_the_number_of_threads_is_left_as_it_was(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ SETTINGS = TrainingSettings(epochs=3, batch_size=4, learning_rate=0.01, device="
 class Vectors:
     """A column of ready vectors."""
 
+    lengths = None
     values = torch.randn((12, 5), generator=torch.Generator().manual_seed(0))
 
     def batch(self, posts: np.ndarray) -> Embeddings:

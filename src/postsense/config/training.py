@@ -37,6 +37,12 @@ class TrainingSettings(Section):
         None, description="run or model folder whose weights training starts from, but for the head"
     )
     device: Literal["auto", "cpu"] = "auto"
+    length_pool: int | None = Field(
+        None,
+        ge=0,
+        description="batches whose posts are sorted together by the length of their texts, so that"
+        " little is padded; 0: none. Left out: 64 where a text encoder is trained, else 0",
+    )
     workers: int = Field(0, ge=0, description="processes that load batches; never changes a result")
 
 

@@ -3,22 +3,28 @@
 import numpy as np
 from numpy.typing import NDArray
 
-POOL = 64  # batches whose posts are sorted by length together
+POOL = 64  # batches whose posts are sorted together by length, where nothing else is said
 
 Positions = NDArray[np.int64]
 
 
 def epoch_batches(
-    posts: int, batch_size: int, *, seed: int, epoch: int, lengths: Positions | None = None
+    posts: int,
+    batch_size: int,
+    *,
+    seed: int,
+    epoch: int,
+    lengths: Positions | None = None,
+    pool: int = POOL,
 ) -> list[Positions]:
     """All posts once, shuffled, in batches that differ by at most one post.
 
     Given lengths, (posts,) of their texts, those of a batch are of similar length, so that little
-    is padded: the posts of POOL batches are sorted together, then the batches shuffled.
+    is padded: the posts of this many batches are sorted together, then the batches shuffled.
     The order depends on nothing but the arguments, so a resumed run draws the same batches.
     """
     generator = np.random.default_rng([seed, epoch])
-    return _shuffled(posts, -(-posts // batch_size), generator, lengths)
+    return _shuffled(posts, -(-posts // batch_size), generator, lengths, pool)
 
 
 def ordered_batches(posts: int, batch_size: int) -> list[Positions]:
@@ -27,26 +33,32 @@ def ordered_batches(posts: int, batch_size: int) -> list[Positions]:
 
 
 def spread_batches(
-    posts: int, batches: int, *, seed: int, epoch: int, lengths: Positions | None = None
+    posts: int,
+    batches: int,
+    *,
+    seed: int,
+    epoch: int,
+    lengths: Positions | None = None,
+    pool: int = POOL,
 ) -> list[Positions]:
     """All posts once, shuffled, in this many batches at most; none is empty.
 
-    lengths: as for epoch_batches.
+    lengths, pool: as for epoch_batches.
     """
     generator = np.random.default_rng([seed, epoch, batches])
-    return _shuffled(posts, min(posts, batches), generator, lengths) if posts else []
+    return _shuffled(posts, min(posts, batches), generator, lengths, pool) if posts else []
 
 
 def _shuffled(
-    posts: int, count: int, generator: np.random.Generator, lengths: Positions | None
+    posts: int, count: int, generator: np.random.Generator, lengths: Positions | None, pool: int
 ) -> list[Positions]:
     batches = np.array_split(generator.permutation(posts), count)
-    if lengths is None:
+    if lengths is None or pool == 0:
         return batches
     alike: list[Positions] = []
-    for start in range(0, count, POOL):
-        pool = batches[start : start + POOL]
-        drawn = np.concatenate(pool)
+    for start in range(0, count, pool):
+        together = batches[start : start + pool]
+        drawn = np.concatenate(together)
         by_length = drawn[np.argsort(lengths[drawn], kind="stable")]
-        alike += np.split(by_length, np.cumsum([len(batch) for batch in pool[:-1]]))
+        alike += np.split(by_length, np.cumsum([len(batch) for batch in together[:-1]]))
     return [alike[place] for place in generator.permutation(count)]

@@ -78,6 +78,14 @@ class FeatureStore(ShardStore[Encoded]):
             values[where, : len(part)] = part
         return _single(values), np.arange(longest) < lengths[:, None]
 
+    def lengths(self, rows: Array) -> Array:
+        """Tokens of each of these rows, (n,) int64; 1 for row -1."""
+        lengths = np.ones(len(rows), dtype=np.int64)
+        for shard, selected, local in self.by_shard(rows):
+            offsets = shard["offsets"]
+            lengths[selected] = offsets[local + 1] - offsets[local]
+        return lengths
+
     @property
     def dim(self) -> int:
         """D, the width of a pooled vector."""
@@ -116,6 +124,11 @@ class FeatureColumn:
             return Embeddings(pooled, present)
         tokens, mask = self.store.tokens(rows)
         return Embeddings(pooled, present, torch.from_numpy(tokens), torch.from_numpy(mask))
+
+    @property
+    def lengths(self) -> Array | None:
+        """(N,) int64, the tokens of each post; None where only vectors are kept."""
+        return self.store.lengths(self.rows) if self.store.with_tokens else None
 
     def take(self, posts: Array) -> "FeatureColumn":
         """The column of some of the posts."""

@@ -126,6 +126,7 @@ def _train_epoch(
         seed=phase.seed,
         epoch=epoch,
         lengths=phase.train.lengths,
+        pool=phase.length_pool,
     )
     steps, sums = len(batches), dict[str, float]()
     torch.manual_seed(int(np.random.SeedSequence([phase.seed, epoch]).generate_state(1)[0]))
@@ -202,7 +203,12 @@ def _step_batches(phase: Phase, batches: Sequence[np.ndarray], epoch: int) -> It
     for stream in phase.beside:
         more = stream.dataset
         spread = spread_batches(
-            len(more), steps, seed=phase.seed, epoch=epoch, lengths=more.lengths
+            len(more),
+            steps,
+            seed=phase.seed,
+            epoch=epoch,
+            lengths=more.lengths,
+            pool=phase.length_pool,
         )
         loaders.append(more.loader(spread, workers))
     for step, (first, *others) in enumerate(zip_longest(*loaders)):

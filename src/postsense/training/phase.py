@@ -9,6 +9,7 @@ from torch import nn
 
 from postsense.batches import PostBatch, PostDataset
 from postsense.config import TrainingSettings
+from postsense.data.batching import POOL
 from postsense.losses.total import Weighted
 from postsense.model import PostModel
 from postsense.outputs import PostOutput
@@ -76,3 +77,10 @@ class Phase:
     view: View = as_it_is
     second: SecondStep | None = None
     renew: Callable[[PostModel, int], Renewal] | None = None
+
+    @property
+    def length_pool(self) -> int:
+        """How many batches are sorted together by the length of their texts."""
+        if self.settings.length_pool is not None:
+            return self.settings.length_pool
+        return POOL if self.train.encodes_words else 0
