@@ -124,6 +124,20 @@ def test_what_stands_in_the_padding_does_not_matter(
     assert not states[~MASK].any()
 
 
+def test_the_lstm_stays_in_single_precision_beside_products_that_do_not() -> None:
+    network = network_of(BilstmNetwork)
+    narrowed = list[bool]()
+    network.lstm.register_forward_pre_hook(
+        lambda *_: narrowed.append(torch.is_autocast_enabled("cpu"))
+    )
+
+    with torch.autocast("cpu", torch.bfloat16):
+        _, vector = network(IDS, MASK)
+
+    assert narrowed == [False]
+    assert torch.allclose(vector.float(), network(IDS, MASK)[1], atol=0.02)
+
+
 def test_a_padded_position_never_wins() -> None:
     network = network_of(CnnNetwork)
     for name, weight in network.named_parameters():

@@ -79,9 +79,9 @@ class BilstmNetwork(EncoderNetwork):
         packed = pack_padded_sequence(
             vectors, real.sum(dim=1).cpu(), batch_first=True, enforce_sorted=False
         )
-        states, _ = pad_packed_sequence(
-            self.lstm(packed)[0], batch_first=True, total_length=ids.shape[1]
-        )
+        with torch.autocast(vectors.device.type, enabled=False):  # a GPU's would be in float16
+            read, _ = self.lstm(packed)
+        states, _ = pad_packed_sequence(read, batch_first=True, total_length=ids.shape[1])
         states = self.state_dropout(states)
         scores = self.score(torch.tanh(states)).squeeze(-1).masked_fill(~real, -torch.inf)
         attended = torch.einsum("bt,btd->bd", scores.softmax(dim=1), states)
