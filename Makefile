@@ -40,6 +40,7 @@ bench: setup
 	$(BIN)/python benchmarks/fine_tuning.py $(DATA)/mvsa_single
 	$(BIN)/python benchmarks/itc_itm.py $(DATA)/mvsa_single
 	$(BIN)/python benchmarks/contrast_speed.py $(DATA)/mvsa_single
+	$(BIN)/python benchmarks/spp_scl_settings.py $(DATA)/mvsa_single
 	$(BIN)/python benchmarks/spp_scl.py $(DATA)/mvsa_single
 	$(BIN)/python benchmarks/itrp.py $(DATA)
 	$(BIN)/python benchmarks/combinations.py $(DATA)

@@ -33,7 +33,6 @@ CONTRAST = {
 }
 ITC_ITM = {"losses.itc": 0.1, "losses.itm": 0.1}
 SPLIT = {"data.columns.split": "splits.grouped"}
-SHORT = {"training.epochs": 60, "training.patience": 20}  # of spp-scl's 150
 Runs = Mapping[str, tuple[str | None, Mapping[str, Any]]]
 
 
@@ -51,9 +50,9 @@ def runs_of_concat(cast: Mapping[str, Any]) -> Runs:
 def runs_of_cross_modal(cast: Mapping[str, Any]) -> Runs:
     """The same with SPP-SCL's own fusion."""
     return {
-        "SPP-SCL": ("spp-scl", SHORT),
-        "SPP-SCL + ITC + ITM": ("spp-scl", {**SHORT, **ITC_ITM}),
-        "SPP-SCL in CAST": ("spp-scl", {**SHORT, **cast}),
+        "SPP-SCL": ("spp-scl", {}),
+        "SPP-SCL + ITC + ITM": ("spp-scl", ITC_ITM),
+        "SPP-SCL in CAST": ("spp-scl", cast),
     }
 
 

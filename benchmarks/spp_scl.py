@@ -1,16 +1,16 @@
 """SPP-SCL on MVSA-Single: against concat, its ablations, and what the released code's quirks do.
 
-Usage: python benchmarks/spp_scl.py FOLDER [--out RUNS] [--only main,ablations,released,encoders]
-                                    [--splits clmlf,grouped] [--seeds N] [--epochs N] [--patience N]
-                                    [--precision no]
+Usage: python benchmarks/spp_scl.py FOLDER [--out RUNS] [--splits clmlf,grouped] [--seeds N]
+                                    [--only main,ablations,released,rate,encoders] [--epochs N]
 
-FOLDER holds posts.jsonl of MVSA-Single. Frozen built-in encoders, 150 epochs (`concat`: its own
-30), five seeds. Runs are kept in RUNS and resumed. Prints Markdown: differences are against concat
-on the same features (main) or against the full method (the rest), with a paired t-test over seeds
-and a 95 % bootstrap interval over the test posts. `released` is also judged with the test posts
-sorted by label, as in the published files, shuffled, and one at a time: its attention goes across
-the batch. `encoders` runs the frozen encoders at every step in training mode, as that code does:
-hours, if not for few epochs (--epochs 3).
+FOLDER holds posts.jsonl of MVSA-Single. Frozen built-in encoders, preset `spp-scl`: 150 epochs,
+unless ten in a row are no better on val; five seeds. --epochs: another number of them. Runs are
+kept in RUNS and resumed. Prints Markdown: differences are against concat on the same features
+(main) or against the full method (the rest), with a paired t-test over seeds and a 95 % bootstrap
+interval over the test posts. `released` is also judged with the test posts sorted by label, as in
+the published files, shuffled, and one at a time: its attention goes across the batch. `rate`: the
+paper's learning rate, weight decay and batches, for as long as it takes. `encoders` runs the frozen
+encoders at every step in training mode, as that code does: hours, if not for few epochs.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from combinations import CONTRAST
 from comparison_rows import against, scores
 from postsense.classifier import Classifier
 from postsense.config_loading import load_config
@@ -33,7 +34,7 @@ from postsense.run_folder import read_json
 from postsense.runs import load_run, train_run
 
 FULL: dict[str, Any] = {}
-MAIN = {"concat": FULL, "spp-scl": FULL}
+MAIN = {"concat": FULL, "concat + two-step contrast": CONTRAST, "spp-scl": FULL}
 ABLATIONS = {
     "full": FULL,
     "one step": {"losses.inter_step": "same", "method": "supervised"},
@@ -56,6 +57,15 @@ RELEASED = {
     "batch attention": {"fusion.fidelity": "released"},
     "all three": {"losses.fidelity": "released", "fusion.fidelity": "released"},
 }
+RATE = {
+    "spp-scl": FULL,
+    "the paper's rate": {
+        "training.learning_rate": 1e-4,
+        "training.weight_decay": 1e-6,
+        "training.length_pool": 0,
+        "training.patience": 20,
+    },
+}
 ENCODERS = {
     "corrected": FULL,
     "text encoder in training mode": {"encoders.text.fidelity": "released"},
@@ -74,15 +84,13 @@ def train_all(
     """A run folder for each variant; full and corrected are one run."""
     folders, table = [], given.folder / "posts.jsonl"
     for name, settings in variants.items():
-        preset = "concat" if name == "concat" else "spp-scl"
+        preset = "concat" if name.startswith("concat") else "spp-scl"
         values: dict[str, Any] = {"data.columns.split": f"splits.{split}", **settings}
-        if preset == "spp-scl":
-            values |= {"training.epochs": given.epochs, "training.patience": given.patience}
-            values |= {"training.mixed_precision": given.precision}
+        if preset == "spp-scl" and given.epochs:
+            values["training.epochs"] = given.epochs
         config = load_config(preset, values=values)
-        called = "spp-scl" if name in ("full", "corrected") else name.replace(" ", "-")
-        length = "" if preset == "concat" else f"-{given.epochs}-{given.patience}-{given.precision}"
-        folder = given.out / f"{split}-{called}{length}"
+        called = "spp-scl" if settings is FULL and preset != "concat" else name.replace(" ", "-")
+        folder = given.out / f"{split}-{called}-{config.training.epochs}"
         train_run(load_posts(table, config.data.columns), config, folder, seeds=given.seeds)
         folders.append(folder)
     return folders
@@ -98,7 +106,7 @@ def print_table(title: str, names: Sequence[str], folders: list[Path]) -> None:
 
 
 def second_steps(folder: Path) -> str:
-    """The mean share of steps that a second one followed, '' for methods without."""
+    """The mean share of steps that a second one followed, '' for methods without one."""
     reports = [read_json(file) for file in sorted(folder.glob("seed-*/metrics.json"))]
     shares = [report["second_steps"] for report in reports if "second_steps" in report]
     return f"{np.mean(shares):.0%}" if shares else ""
@@ -157,12 +165,11 @@ def main() -> None:
     parser.add_argument("--only", default="main,ablations,released")
     parser.add_argument("--splits", default="clmlf,grouped")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=150)
-    parser.add_argument("--patience", type=int, default=150)
-    parser.add_argument("--precision", default="no", choices=["no", "bf16"])
+    parser.add_argument("--epochs", type=int)
     given = parser.parse_args()
     wanted, table = given.only.split(","), given.folder / "posts.jsonl"
-    groups = {"main": MAIN, "ablations": ABLATIONS, "released": RELEASED, "encoders": ENCODERS}
+    groups = {"main": MAIN, "ablations": ABLATIONS, "released": RELEASED, "rate": RATE}
+    groups["encoders"] = ENCODERS
     for split in given.splits.split(","):
         for group in wanted:
             names, folders = list(groups[group]), train_all(given, split, groups[group])
