@@ -143,6 +143,13 @@ def _merge(settings: dict[str, Any], later: Mapping[str, Any]) -> None:
             settings[key] = dict(value) if isinstance(value, Mapping) else value
 
 
+def _nearest_key(key: str, known: Iterable[str]) -> str:
+    """A key like this one; without one, those of its section, or the sections."""
+    section = key.rpartition(".")[0]
+    beside = [name for name in known if name.startswith(f"{section}.")]
+    return nearest(key, known, beside or {name.partition(".")[0] for name in known})
+
+
 def _config_error(error: ValidationError, section: type[BaseModel]) -> ConfigError:
     known = _keys(section)
     problems = []
@@ -151,7 +158,7 @@ def _config_error(error: ValidationError, section: type[BaseModel]) -> ConfigErr
         if problem["type"] == "value_error":  # settings that do not fit together
             problems.append(str(problem["ctx"]["error"]))
         elif problem["type"] == "extra_forbidden":
-            problems.append(f"unknown '{key}' ({nearest(key, known).rstrip('.')})")
+            problems.append(f"unknown '{key}' ({_nearest_key(key, known).rstrip('.')})")
         else:
             message = problem["msg"][0].lower() + problem["msg"][1:]
             problems.append(f"{key} = {problem['input']!r} ({message})")

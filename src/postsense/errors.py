@@ -42,8 +42,13 @@ class RunError(PostsenseError):
     """A run folder is missing, damaged or belongs to other settings."""
 
 
-def nearest(name: str, choices: Iterable[str]) -> str:
-    """The hint `(did you mean 'x'?)` for the choice closest to name, or the sorted choices."""
+def nearest(name: str, choices: Iterable[str], listed: Iterable[str] | None = None) -> str:
+    """The hint `Did you mean 'x'?` for the choice closest to name, or what is listed, sorted.
+
+    listed: where none is close; None: all choices.
+    """
     ordered = sorted(choices)
     close = difflib.get_close_matches(name, ordered, n=1)
-    return f"Did you mean '{close[0]}'?" if close else f"Choose one of {ordered}."
+    if close:
+        return f"Did you mean '{close[0]}'?"
+    return f"Choose one of {ordered if listed is None else sorted(listed)}."
