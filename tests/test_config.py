@@ -172,6 +172,27 @@ def test_presets_of_a_paper_have_its_settings() -> None:
     assert not mvsa.encoders.image.trainable and mvsa.losses.class_weights == "balanced"
 
 
+@pytest.mark.parametrize(
+    ("preset", "batch_size", "rate", "step_epochs", "weight"),
+    [
+        ("spp-scl-mvsa-s", 64, 1e-4, 10, 5.0),
+        ("spp-scl-mvsa-m", 128, 1e-4, 15, 5.0),
+        ("spp-scl-hfm", 256, 5e-5, 5, 10.0),
+    ],
+)
+def test_presets_of_spp_scl_have_the_papers_settings(
+    preset: str, batch_size: int, rate: float, step_epochs: int, weight: float
+) -> None:
+    config = load_config(preset)
+
+    training, encoders = config.training, config.encoders
+    assert (training.batch_size, training.learning_rate) == (batch_size, rate)
+    assert (training.step_epochs, training.step_factor) == (step_epochs, 0.5)
+    assert (training.epochs, training.patience, training.weight_decay) == (150, 150, 1e-6)
+    assert config.losses.classification == weight
+    assert encoders.text.name == "google-bert/bert-base-uncased" and encoders.text.read_layers == 4
+
+
 def test_every_preset_says_in_a_sentence_what_it_is() -> None:
     titles = preset_titles()
 
