@@ -4,13 +4,14 @@ Usage: python benchmarks/spp_scl.py FOLDER [--out RUNS] [--splits clmlf,grouped]
                                     [--only main,ablations,released,rate,encoders] [--epochs N]
 
 FOLDER holds posts.jsonl of MVSA-Single. Frozen built-in encoders, preset `spp-scl`: 150 epochs,
-unless ten in a row are no better on val; five seeds. --epochs: another number of them. Runs are
-kept in RUNS and resumed. Prints Markdown: differences are against concat on the same features
-(main) or against the full method (the rest), with a paired t-test over seeds and a 95 % bootstrap
-interval over the test posts. `released` is also judged with the test posts sorted by label, as in
-the published files, shuffled, and one at a time: its attention goes across the batch. `rate`: the
-paper's learning rate, weight decay and batches, for as long as it takes. `encoders` runs the frozen
-encoders at every step in training mode, as that code does: hours, if not for few epochs.
+unless more than ten in a row are no better on val; five seeds. --epochs: another number of them.
+Runs are kept in RUNS and resumed. Prints Markdown: differences are against concat on the same
+features (main) or against the full method (the rest), with a paired t-test over seeds and a 95 %
+bootstrap interval over the test posts. `released` is also judged with the test posts sorted by
+label, as in the published files, shuffled, and one at a time: its attention goes across the batch.
+`rate`: the paper's learning rate, weight decay and batches, until more than twenty epochs are no
+better. `encoders` runs the frozen encoders at every step in training mode, as that code does:
+hours, if not for few epochs.
 """
 
 import argparse
@@ -88,7 +89,7 @@ def train_all(
         values: dict[str, Any] = {"data.columns.split": f"splits.{split}", **settings}
         if preset == "spp-scl" and given.epochs:
             values["training.epochs"] = given.epochs
-        config = load_config(preset, values=values)
+        config = load_config(preset, values={**values, "training.mixed_precision": "no"})
         called = "spp-scl" if settings is FULL and preset != "concat" else name.replace(" ", "-")
         folder = given.out / f"{split}-{called}-{config.training.epochs}"
         train_run(load_posts(table, config.data.columns), config, folder, seeds=given.seeds)

@@ -128,7 +128,7 @@ def test_a_dataset_tells_the_tokens_that_are_kept_of_its_posts(tmp_path: Path) -
     lengths = PostDataset(PostColumns(text=features), np.array([2, 0, 1])).lengths
 
     assert lengths is not None
-    assert lengths.tolist() == [2, 4, 1]
+    assert lengths.tolist() == [2, 4, 0]
 
 
 def test_a_dataset_tells_no_tokens_where_none_are_read(tmp_path: Path) -> None:

@@ -189,6 +189,7 @@ def test_presets_of_spp_scl_have_the_papers_settings(
     assert (training.batch_size, training.learning_rate) == (batch_size, rate)
     assert (training.step_epochs, training.step_factor) == (step_epochs, 0.5)
     assert (training.epochs, training.patience, training.weight_decay) == (150, 150, 1e-6)
+    assert training.length_pool == 0  # batches are drawn from all posts
     assert config.losses.classification == weight
     assert encoders.text.name == "google-bert/bert-base-uncased" and encoders.text.read_layers == 4
 

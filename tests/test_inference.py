@@ -156,6 +156,22 @@ def test_texts_of_similar_length_are_encoded_together(
     assert seen == [[10, 9, 8], [7, 6, 5], [4, 3, 2]]
 
 
+def test_posts_whose_words_are_kept_are_read_in_their_order(
+    trained: PostModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a released model says depends on who is in the batch: on the user's order alone."""
+    monkeypatch.setattr(PostDataset, "encodes_words", False)
+    monkeypatch.setattr(inference, "PIXEL_BATCH_SIZE", 3)
+    seen, batch_of = list[list[int]](), TokenColumn.batch
+    monkeypatch.setattr(
+        TokenColumn, "batch", lambda self, at: seen.append(at.tolist()) or batch_of(self, at)
+    )
+
+    predict_logits(trained, PostDataset(PostColumns(WORDS), np.array([3, 8, 0, 7])))
+
+    assert seen == [[3, 8, 0], [7]]
+
+
 @pytest.mark.parametrize("fusion", ["concat", "cross_attention"])
 def test_no_posts_give_no_logits(dataset: PostDataset, fusion: str) -> None:
     nothing = PostDataset(dataset.columns, np.zeros(0, dtype=np.int64))

@@ -144,7 +144,7 @@ def _merge(settings: dict[str, Any], later: Mapping[str, Any]) -> None:
 
 
 def _nearest_key(key: str, known: Iterable[str]) -> str:
-    """A key like this one; without one, those of its section, or the sections."""
+    """A key like this one; without one, those of its section, or those at the top."""
     section = key.rpartition(".")[0]
     beside = [name for name in known if name.startswith(f"{section}.")]
     return nearest(key, known, beside or {name.partition(".")[0] for name in known})

@@ -53,8 +53,8 @@ def predict_outputs(
     model.eval().to(device)
     size = PIXEL_BATCH_SIZE if model.trains_encoder else BATCH_SIZE
     order = np.arange(len(dataset))
-    if dataset.lengths is not None:
-        order = np.argsort(-dataset.lengths, kind="stable")
+    if dataset.encodes_words and (lengths := dataset.lengths) is not None:
+        order = np.argsort(-lengths, kind="stable")
     batches = [order[places] for places in ordered_batches(len(dataset), size)]
     parts, done = list[Outputs](), 0
     for batch in dataset.loader(batches, workers):

@@ -128,11 +128,6 @@ def test_without_lengths_the_batches_are_those_of_one_permutation(draw: Draw) ->
 
 
 @both
-def test_a_pool_of_no_batches_sorts_nothing(draw: Draw) -> None:
-    assert as_lists(draw(70, lengths=lengths_of(70), pool=0)) == as_lists(draw(70))
-
-
-@both
 def test_batches_do_not_come_in_the_order_of_their_lengths(draw: Draw) -> None:
     lengths = lengths_of(70)
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from postsense.batches import PostBatch, PostColumns, PostDataset
+from postsense.batches import PostBatch, PostColumns, PostDataset, TokenColumn
 from postsense.config import LossSettings, TrainingSettings
 from postsense.encoders.embeddings import Embeddings
 from postsense.errors import RunError
@@ -245,27 +245,6 @@ def test_progress_counts_the_epochs(tmp_path: Path) -> None:
     assert seen == [("train", 1, 3), ("train", 2, 3), ("train", 3, 3)]
 
 
-@pytest.mark.parametrize(("pool", "alike"), [(None, False), (0, False), (1, False), (99, True)])
-def test_posts_of_like_length_share_a_step_where_that_is_asked_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pool: int | None, alike: bool
-) -> None:
-    lengths, drawn = np.arange(24)[::-1] // 4, list[np.ndarray]()
-    given = posts(24)
-    column = replace(given.columns.text, lengths=lengths)
-    taken = PostDataset.__getitem__
-    monkeypatch.setattr(
-        PostDataset, "__getitem__", lambda self, at: drawn.append(at) or taken(self, at)
-    )
-
-    asked = phase(
-        train=replace(given, columns=PostColumns(column)), val=0, epochs=1, length_pool=pool
-    )
-    run_phase(asked, fresh_model(), tmp_path)
-
-    assert sorted(np.concatenate(drawn)) == list(range(24))
-    assert all(np.ptp(lengths[batch]) == 0 for batch in drawn) is alike
-
-
 def test_the_number_of_threads_is_left_as_it_was(tmp_path: Path) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(2)
@@ -341,6 +320,44 @@ def test_a_stream_is_seen_once_an_epoch_whatever_its_size(tmp_path: Path) -> Non
     run_phase(replace(chosen, beside=(replace(stream, view=count_posts),)), fresh_model(), tmp_path)
     assert len(seen) == 2 * 6  # 24 posts in batches of 4
     assert sum(seen) == 2 * 61
+
+
+@pytest.mark.parametrize(("pool", "alike"), [(None, False), (0, False), (1, False), (99, True)])
+def test_posts_of_like_length_share_a_step_where_that_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pool: int | None, alike: bool
+) -> None:
+    lengths, drawn, taken = np.arange(24)[::-1] // 4, list[np.ndarray](), PostDataset.__getitem__
+    monkeypatch.setattr(
+        PostDataset, "__getitem__", lambda self, at: drawn.append(at) or taken(self, at)
+    )
+    asked = labelled_and_beside(24, val=0, epochs=1, length_pool=pool)
+    [stream] = asked.beside
+    asked = replace(
+        asked,
+        train=with_lengths(asked.train, lengths),
+        beside=(replace(stream, dataset=with_lengths(stream.dataset, lengths)),),
+    )
+
+    run_phase(asked, fresh_model(), tmp_path)
+
+    assert sorted(np.concatenate(drawn)) == sorted([*range(24), *range(24)])
+    assert all(np.ptp(lengths[batch]) == 0 for batch in drawn) is alike
+
+
+def with_lengths(dataset: PostDataset, lengths: np.ndarray) -> PostDataset:
+    assert isinstance(dataset.columns.text, Vectors)
+    return replace(dataset, columns=PostColumns(replace(dataset.columns.text, lengths=lengths)))
+
+
+def test_texts_that_are_encoded_in_the_model_are_batched_by_length_unless_asked_not_to() -> None:
+    words = PostDataset(PostColumns(TokenColumn([[2, 3], [2, 5, 3]], 0)), np.array([1, 0]))
+
+    asked, refused = phase(train=words), phase(train=words, length_pool=0)
+
+    assert asked.length_pool == 64
+    assert (found := asked.lengths_of(words)) is not None and found.tolist() == [3, 2]
+    assert refused.length_pool == 0 and refused.lengths_of(words) is None
+    assert phase().length_pool == 0
 
 
 def test_a_stream_teaches_what_train_does_not_show(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ class TrainingSettings(Section):
         None,
         ge=0,
         description="batches whose posts are sorted together by the length of their texts, so that"
-        " little is padded; 0: none. Left out: 64 where a text encoder is trained, else 0",
+        " little is padded; 0: none. Left out: 64 if the text encoder runs in the model, else 0",
     )
     workers: int = Field(0, ge=0, description="processes that load batches; never changes a result")
 

@@ -20,7 +20,7 @@ def epoch_batches(
     """All posts once, shuffled, in batches that differ by at most one post.
 
     Given lengths, (posts,) of their texts, those of a batch are of similar length, so that little
-    is padded: the posts of this many batches are sorted together, then the batches shuffled.
+    is padded: the posts of pool batches are sorted together, then the batches shuffled.
     The order depends on nothing but the arguments, so a resumed run draws the same batches.
     """
     generator = np.random.default_rng([seed, epoch])
@@ -53,7 +53,7 @@ def _shuffled(
     posts: int, count: int, generator: np.random.Generator, lengths: Positions | None, pool: int
 ) -> list[Positions]:
     batches = np.array_split(generator.permutation(posts), count)
-    if lengths is None or pool == 0:
+    if lengths is None:
         return batches
     alike: list[Positions] = []
     for start in range(0, count, pool):

@@ -79,8 +79,8 @@ class FeatureStore(ShardStore[Encoded]):
         return _single(values), np.arange(longest) < lengths[:, None]
 
     def lengths(self, rows: Array) -> Array:
-        """Tokens of each of these rows, (n,) int64; 1 for row -1."""
-        lengths = np.ones(len(rows), dtype=np.int64)
+        """Tokens of each of these rows, (n,) int64; none for row -1."""
+        lengths = np.zeros(len(rows), dtype=np.int64)
         for shard, selected, local in self.by_shard(rows):
             offsets = shard["offsets"]
             lengths[selected] = offsets[local + 1] - offsets[local]

@@ -125,7 +125,7 @@ def _train_epoch(
         settings.batch_size,
         seed=phase.seed,
         epoch=epoch,
-        lengths=phase.train.lengths,
+        lengths=phase.lengths_of(phase.train),
         pool=phase.length_pool,
     )
     steps, sums = len(batches), dict[str, float]()
@@ -207,7 +207,7 @@ def _step_batches(phase: Phase, batches: Sequence[np.ndarray], epoch: int) -> It
             steps,
             seed=phase.seed,
             epoch=epoch,
-            lengths=more.lengths,
+            lengths=phase.lengths_of(more),
             pool=phase.length_pool,
         )
         loaders.append(more.loader(spread, workers))

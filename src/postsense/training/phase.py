@@ -4,7 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from postsense.batches import PostBatch, PostDataset
@@ -84,3 +86,7 @@ class Phase:
         if self.settings.length_pool is not None:
             return self.settings.length_pool
         return POOL if self.train.encodes_words else 0
+
+    def lengths_of(self, posts: PostDataset) -> NDArray[np.int64] | None:
+        """Tokens of each post's text, (n,); None where nothing is sorted by them."""
+        return posts.lengths if self.length_pool else None
