@@ -132,9 +132,9 @@ def print_orders(table: Path, split: str, names: Sequence[str], folders: list[Pa
     print("\n| model | sorted by label | shuffled | one at a time |\n|---|---|---|---|")
     for name, folder in zip(names, folders, strict=True):
         found = np.array([orders_of(one, table, split) for one in load_run(folder)])
+        spread = found.std(axis=0, ddof=min(1, len(found) - 1))
         shown = " | ".join(
-            f"{mean:.4f} ± {sd:.4f}"
-            for mean, sd in zip(found.mean(axis=0), found.std(axis=0), strict=True)
+            f"{mean:.4f} ± {sd:.4f}" for mean, sd in zip(found.mean(axis=0), spread, strict=True)
         )
         print(f"| {name} | {shown} |", flush=True)
 
