@@ -13,6 +13,7 @@ MODULES = sorted(file for file in PACKAGE.rglob("*.py"))
 FLOW = [
     "errors",
     "atomic",
+    "locking",
     "progress",
     "processes",
     "config",

@@ -42,6 +42,10 @@ class RunError(PostsenseError):
     """A run folder is missing, damaged or belongs to other settings."""
 
 
+class BusyError(PostsenseError):
+    """Another command writes to the same folder at the moment."""
+
+
 def nearest(name: str, choices: Iterable[str], listed: Iterable[str] | None = None) -> str:
     """The hint `Did you mean 'x'?` for the choice closest to name, or what is listed, sorted.
 

@@ -1,6 +1,5 @@
 """Posts → datasets: which modalities are read, encoded here or later, and which rows are bad."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -36,6 +35,7 @@ from postsense.encoders.processors import load_tokenizer, picture_policy
 from postsense.encoders.regions import REGIONS, encode_regions
 from postsense.errors import DataError, PictureError
 from postsense.posts import Posts, joined_posts, posts_of_texts
+from postsense.processes import available_cores
 from postsense.progress import Progress, silent
 from postsense.retrieval.borrowing import Borrowed
 
@@ -284,7 +284,7 @@ def _threads(config: Config) -> int:
 
 
 def _cores(config: Config) -> int:
-    return config.encoders.threads or len(os.sched_getaffinity(0))
+    return config.encoders.threads or available_cores()
 
 
 def _refuse_too_many(

@@ -12,6 +12,13 @@ LONGEST_WAIT = timedelta(days=7)  # the others wait while the main process encod
 _together: ContextVar[bool] = ContextVar("together", default=False)
 
 
+def available_cores() -> int:
+    """Cores that this process may use; where the system does not tell, all that there are."""
+    if hasattr(os, "sched_getaffinity"):  # Linux
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def process_count() -> int:
     """How many processes the launcher started; 1 without a launcher."""
     return int(os.environ.get("WORLD_SIZE", "1")) if "LOCAL_RANK" in os.environ else 1

@@ -1,6 +1,5 @@
 """Posts and their comments → vectors, by frozen encoders that keep what they computed on disk."""
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from postsense.encoders.features import FeatureColumn
 from postsense.encoders.frozen import FrozenImageEncoder, FrozenTextEncoder
 from postsense.errors import CorpusError, PictureError
 from postsense.posts import SCHEMA, Posts
+from postsense.processes import available_cores
 from postsense.progress import Progress, silent
 
 Array = np.ndarray[Any, Any]
@@ -47,7 +47,7 @@ class Features:
 def open_encoders(settings: EncoderSettings) -> Encoders:
     """The encoders that the settings name, on the GPU if there is one. Raises: EncoderError."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    cores = settings.threads or len(os.sched_getaffinity(0))
+    cores = settings.threads or available_cores()
     threads = cores if device.type == "cpu" else 1
     return Encoders(
         FrozenTextEncoder(settings, device), FrozenImageEncoder(settings, device), threads

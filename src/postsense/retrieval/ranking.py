@@ -4,7 +4,6 @@ A score is computed pair by pair, so it never depends on which other queries or 
 hand, on their order, or on the number of threads.
 """
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 
 from postsense.errors import CorpusError
+from postsense.processes import available_cores
 
 Array = np.ndarray[Any, Any]
 
@@ -136,7 +136,7 @@ def rank(
             hits.scores[row, : len(best)] = scores[best]
 
     rows = range(len(queries))
-    with ThreadPoolExecutor(threads or len(os.sched_getaffinity(0))) as workers:
+    with ThreadPoolExecutor(threads or available_cores()) as workers:
         list(workers.map(rank_rows, [rows[i : i + RANKED_AT_ONCE] for i in rows[::RANKED_AT_ONCE]]))
     return hits
 
