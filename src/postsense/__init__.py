@@ -2,11 +2,14 @@
 
 from typing import TYPE_CHECKING, Any
 
+from postsense.telemetry import switch_off
+
 if TYPE_CHECKING:
     from postsense.estimator import PostClassifier
 
 __all__ = ["PostClassifier", "__version__"]
 __version__ = "0.1.0"
+switch_off()  # here, since it must come before any library beneath is imported
 
 
 def __getattr__(name: str) -> Any:

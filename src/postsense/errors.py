@@ -3,15 +3,16 @@
 import difflib
 from collections.abc import Iterable
 
+from postsense.escaping import shown
+
 
 class PostsenseError(Exception):
     """Anything a user can cause or mend; the command line prints it as one line, exit code 2."""
 
     def __init__(self, where: object, expected: str, found: str, fix: str = "") -> None:
         self.where, self.expected, self.found, self.fix = str(where), expected, found, fix
-        super().__init__(
-            f"{where}: expected {expected}, found {found}." + (f" {fix}" if fix else "")
-        )
+        message = f"{where}: expected {expected}, found {found}." + (f" {fix}" if fix else "")
+        super().__init__(shown(message.replace("\n", " ")))
 
 
 class ConfigError(PostsenseError):
@@ -40,6 +41,10 @@ class CorpusError(PostsenseError):
 
 class RunError(PostsenseError):
     """A run folder is missing, damaged or belongs to other settings."""
+
+
+class DiskFullError(PostsenseError):
+    """There is no room for a file on the disk; the same command goes on when there is."""
 
 
 class BusyError(PostsenseError):

@@ -12,7 +12,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 
 from postsense.errors import BusyError
 
-LOCK, HOLDER = ".lock", ".lock.json"
+LOCK, HOLDER = ".postsense.lock", ".postsense.lock.json"
 LOCK_FILES = (LOCK, HOLDER)
 
 
@@ -34,10 +34,12 @@ def writing_to(folder: Path, command: str) -> Iterator[None]:
             _name_holder(folder, command)
             yield
         finally:
-            for name in (HOLDER, LOCK):  # still held: whoever opened a file that goes begins anew
-                with suppress(OSError):  # Windows keeps an open file
-                    (folder / name).unlink(missing_ok=True)
-            lock.release()
+            try:
+                for name in (HOLDER, LOCK):  # still held: who opened a file that goes begins anew
+                    with suppress(OSError):  # Windows keeps an open file
+                        (folder / name).unlink(missing_ok=True)
+            finally:
+                lock.release()
     finally:
         for empty in made:
             with suppress(OSError):  # something is in it
@@ -52,20 +54,24 @@ def is_lock(path: Path) -> bool:
 def _acquire(folder: Path, command: str) -> BaseFileLock:
     lock = FileLock(folder / LOCK)
     while True:
-        folder.mkdir(parents=True, exist_ok=True)
         try:
+            folder.mkdir(parents=True, exist_ok=True)
             lock.acquire(blocking=False)
             return lock
         except Timeout:
             raise _busy(folder, command) from None
         except FileNotFoundError:  # a command that failed has just removed the folder it had made
             continue
+        except FileExistsError:  # likewise, or a file is in its place
+            if folder.is_file():
+                raise
 
 
 def _name_holder(folder: Path, command: str) -> None:
     now = datetime.now(UTC).isoformat(timespec="seconds")
     holder = {"command": command, "process": os.getpid(), "host": socket.gethostname()}
-    (folder / HOLDER).write_text(json.dumps({**holder, "since": now}), encoding="utf-8")
+    with suppress(OSError):  # a full disk must not keep a command from freeing some
+        (folder / HOLDER).write_text(json.dumps({**holder, "since": now}), encoding="utf-8")
 
 
 def _busy(folder: Path, command: str) -> BusyError:
