@@ -13,9 +13,13 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from postsense.config import Config, CorpusSettings
+from postsense.config import Config, CorpusSettings, EncoderSettings
 from postsense.errors import ConfigError, nearest
+from postsense.files import UnreadableFileError, read_regular
 
+FORMER_TEXT, FORMER_IMAGE = {"unknown": "keep"}, {"pixels": "quick"}
+MAX_BYTES = 1024 * 1024  # of a file of settings
+_LONGEST_VALUE = 200  # characters of a value that a message shows
 METHOD_PRESETS = {"two_step_contrastive": "spp-scl", "cluster_pseudo_labels": "itrp"}
 
 
@@ -29,6 +33,20 @@ def load_config(
 
     Raises: ConfigError: listing every unknown key and bad value at once.
     """
+    given = merged_settings(preset, file, overrides, values)
+    own = METHOD_PRESETS.get(str(given.get("method")))
+    settings = {} if own is None else _read_preset(own)
+    _merge(settings, given)
+    return parse_config(settings)
+
+
+def merged_settings(
+    preset: str | None = None,
+    file: Path | None = None,
+    overrides: Iterable[str] = (),
+    values: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """What is given, nested and not checked. Raises: ConfigError: it cannot be read."""
     given: dict[str, Any] = {}
     if preset is not None:
         _merge(given, _read_preset(preset))
@@ -38,10 +56,7 @@ def load_config(
         _merge(given, _parse_override(override))
     for key, value in (values or {}).items():
         _merge(given, _nested(key, value))
-    own = METHOD_PRESETS.get(str(given.get("method")))
-    settings = {} if own is None else _read_preset(own)
-    _merge(settings, given)
-    return parse_config(settings)
+    return given
 
 
 def load_corpus_settings(
@@ -63,12 +78,57 @@ def load_corpus_settings(
         raise _config_error(error, CorpusSettings) from None
 
 
+def refuse_unknown_settings(names: Iterable[str]) -> None:
+    """Refuse dotted names that are no setting and no group of them. Raises: ConfigError."""
+    known = _keys(Config)
+    for name in names:
+        if not any(key == name or key.startswith(f"{name}.") for key in known):
+            raise ConfigError("config", "known settings", f"'{name}'", _nearest_key(name, known))
+
+
 def parse_config(settings: Mapping[str, Any]) -> Config:
     """Check a nested mapping of settings. Raises: ConfigError: listing every problem at once."""
     try:
         return Config.model_validate(settings)
     except ValidationError as error:
         raise _config_error(error, Config) from None
+
+
+def parse_kept(settings: Mapping[str, Any]) -> Config:
+    """Check settings that were written down, be it by an earlier version. Raises: ConfigError."""
+    return parse_config(with_former(settings))
+
+
+def with_former(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with what an earlier version did where it did not have a setting yet."""
+    encoders = settings.get("encoders")
+    if not isinstance(encoders, Mapping):
+        return dict(settings)
+    return {**settings, "encoders": _with_former_encoders(encoders)}
+
+
+def _with_former_encoders(encoders: Mapping[str, Any]) -> dict[str, Any]:
+    """Before there was a choice of pixels, those of local checkpoints were the quick ones."""
+    filled, text, image = dict(encoders), encoders.get("text"), encoders.get("image")
+    if isinstance(text, Mapping):
+        filled["text"] = {**FORMER_TEXT, **text}
+    if isinstance(image, Mapping) and image.get("name", "builtin") not in ("builtin", "regions"):
+        filled["image"] = {**FORMER_IMAGE, **image}
+    return filled
+
+
+def kept_as_before(record: object) -> bool:
+    """Whether settings that were written down are of a version that read no symbols by name."""
+    text: Any = record
+    for part in ("encoders", "text"):
+        text = text.get(part) if isinstance(text, Mapping) else None
+    return isinstance(text, Mapping) and not FORMER_TEXT.keys() <= text.keys()
+
+
+def as_before(encoders: EncoderSettings) -> EncoderSettings:
+    """The settings of encoders with what an earlier version did with symbols and pixels."""
+    given = encoders.model_dump(exclude={"text": set(FORMER_TEXT), "image": set(FORMER_IMAGE)})
+    return EncoderSettings.model_validate(_with_former_encoders(given))
 
 
 def preset_names() -> list[str]:
@@ -109,9 +169,9 @@ def _extended(settings: dict[str, Any], where: str | Path) -> dict[str, Any]:
 
 def _read_toml(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(file, "a TOML file", "no such file", "Check the path.") from None
+        return tomllib.loads(read_regular(file, MAX_BYTES).decode("utf-8-sig"))
+    except UnreadableFileError as error:
+        raise ConfigError(file, "a TOML file", error.found, "Check the path.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(file, "a TOML file in UTF-8", str(error), "Mend that line.") from None
 
@@ -161,10 +221,15 @@ def _config_error(error: ValidationError, section: type[BaseModel]) -> ConfigErr
             problems.append(f"unknown '{key}' ({_nearest_key(key, known).rstrip('.')})")
         else:
             message = problem["msg"][0].lower() + problem["msg"][1:]
-            problems.append(f"{key} = {problem['input']!r} ({message})")
+            problems.append(f"{key} = {_shortened(problem['input'])} ({message})")
     return ConfigError(
         "config", "known settings in their range", "; ".join(sorted(problems)), "Mend these."
     )
+
+
+def _shortened(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
 
 
 def _keys(section: type[BaseModel], prefix: str = "") -> list[str]:

@@ -5,15 +5,22 @@ from typing import Literal
 
 from pydantic import Field
 
-from postsense.config.data import Columns
+from postsense.config.data import Columns, Delimiter
 from postsense.config.encoders import EncoderSettings
-from postsense.config.section import Section
+from postsense.config.section import AFTER_TRAINING, Section
 
 
 class CorpusSettings(Section):
     """What a corpus of posts and comments is built with; kept in its manifest."""
 
     columns: Columns = Columns()
+    delimiter: Delimiter | None = Field(
+        None,
+        description="what parts the cells of a .csv, .tsv or .txt; none: a guess, which is said",
+    )
+    image_root: Path | None = Field(
+        None, description="folder where pictures are looked for that are not below the table's"
+    )
     comment_post: str = Field("post_id", description="the post's id in a table of comments")
     comment_text: str = Field("text", description="the words in a table of comments")
     language: str = Field("en", description="ISO 639-1 code of the posts kept; 'any': all")
@@ -36,14 +43,18 @@ class CorpusSettings(Section):
 
 
 class RetrievalSettings(Section):
-    corpus: Path | None = Field(None, description="folder of the corpus that lends comments")
+    corpus: Path | None = Field(
+        None,
+        description="folder of the corpus that lends comments",
+        json_schema_extra=AFTER_TRAINING,
+    )
     alpha: float | None = Field(
         None, ge=0, le=1, description="weight of the picture (alpha); none: from the data, Eqs. 2-4"
     )
     fidelity: Literal["corrected", "released"] = Field(
         "corrected", description="'released': two indexes and the intersection of their answers"
     )
-    posts: int = Field(10, ge=1, description="similar posts that lend comments")
+    posts: int = Field(10, ge=1, le=10_000, description="similar posts that lend comments")
     per_picture: int = Field(2, ge=1, description="similar posts on one picture at most")
     min_score: float = Field(
         0.4, ge=-1, le=1, description="fused score below which a post lends nothing; -1: all lend"
@@ -51,8 +62,10 @@ class RetrievalSettings(Section):
 
 
 class CommentSettings(Section):
-    count: int = Field(5, ge=0, description="hint comments of a post (N); 0: none are read")
-    per_post: int = Field(5, ge=1, description="first comments taken of a similar post")
+    count: int = Field(
+        5, ge=0, le=1000, description="hint comments of a post (N); 0: none are read"
+    )
+    per_post: int = Field(5, ge=1, le=1000, description="first comments taken of a similar post")
     dropout: float = Field(0.8, ge=0, lt=1, description="dropout on the vectors of hint comments")
     min_words: int = Field(3, ge=1, description="words a comment must have")
     max_generic: float = Field(

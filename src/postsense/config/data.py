@@ -1,8 +1,11 @@
-"""Settings of tables: which column is what, and which rows are used."""
+"""Settings of tables: how they are read, which column is what, and which rows are used."""
 
-from pydantic import Field
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from postsense.config.section import Section
+from pydantic import AfterValidator, Field, field_validator
+
+from postsense.config.section import AFTER_TRAINING, OF_MACHINE, Section
 
 UNREAD_IN_PREDICT = ("label", "split", "comments", "attributes", "created_at")  # of our columns
 
@@ -15,16 +18,45 @@ class Columns(Section):
     image: str = Field("image", description="path of the picture, relative to the table")
     regions: str = Field("regions", description="path of the picture's region features, likewise")
     label: str = Field("label", description="class of the post")
-    split: str = Field("split", description="train, val (also dev, validation) or test")
+    split: str = Field("split", description="train, val (also dev, validation, eval) or test")
     comments: str = Field("comments", description="list of readers' comments")
     attributes: str = Field("attributes", description="list of words for what the picture shows")
     created_at: str = Field("created_at", description="when the post was written")
 
 
+def _one_character(delimiter: str) -> str:
+    delimiter = {"tab": "\t", "\\t": "\t"}.get(delimiter.lower(), delimiter)
+    if len(delimiter) != 1 or delimiter in '"\r\n':
+        raise ValueError(f"data.delimiter = {delimiter!r} (one character such as ';', or 'tab')")
+    return delimiter
+
+
+Delimiter = Annotated[str, AfterValidator(_one_character)]
+
+
 class DataSettings(Section):
-    columns: Columns = Columns()
+    columns: Columns = Field(Columns(), json_schema_extra=AFTER_TRAINING)
+    delimiter: Delimiter | None = Field(
+        None,
+        description="what parts the cells of a .csv, .tsv or .txt; none: a guess, which is said",
+        json_schema_extra=AFTER_TRAINING,
+    )
+    image_root: Path | None = Field(
+        None,
+        description="folder where pictures are looked for that are not below the table's",
+        json_schema_extra=OF_MACHINE,
+    )
     max_bad_fraction: float = Field(
-        0.05, ge=0, le=1, description="share of unusable rows above which a command refuses"
+        0.05,
+        ge=0,
+        le=1,
+        description="share of unusable rows above which nothing is trained",
+        json_schema_extra=AFTER_TRAINING,
+    )
+    truncated: Literal["refuse", "use"] = Field(
+        "refuse",
+        description="JPEG, PNG, GIF and BMP files that are cut short: a bad row, or what is there",
+        json_schema_extra=AFTER_TRAINING,
     )
     validation_fraction: float = Field(
         0.1, gt=0, lt=0.5, description="share of train used as val when the table has no val"
@@ -32,3 +64,14 @@ class DataSettings(Section):
     train_fraction: float = Field(
         1.0, gt=0, le=1, description="share of train that keeps its labels, drawn for each seed"
     )
+    positive_class: str | None = Field(
+        None,
+        description="class that `binary` metrics are about; none: of two, the last by name",
+        json_schema_extra=AFTER_TRAINING,
+    )
+
+    @field_validator("positive_class", mode="before")
+    @classmethod
+    def _as_name(cls, value: Any) -> Any:
+        """Numbers and truth values name classes too."""
+        return str(value) if isinstance(value, bool | int | float) else value

@@ -1,11 +1,12 @@
 """Settings of the encoders of words and pictures."""
 
+import os
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
-from postsense.config.section import Section
+from postsense.config.section import AFTER_TRAINING, OF_MACHINE, Section
 
 Pooling = Literal["mean", "max", "cls"]
 Fidelity = Literal["corrected", "released"]
@@ -18,13 +19,19 @@ _FIDELITY = (
 
 class TextEncoderSettings(Section):
     name: str = Field(
-        "builtin", description="'builtin' (MiniLM), Hugging Face name or local folder"
+        "builtin",
+        description="'builtin' (MiniLM), Hugging Face name or local folder",
+        json_schema_extra=AFTER_TRAINING,
     )
     pooling: Pooling = Field("mean", description="how token states become one vector")
     layers: int | None = Field(None, ge=1, description="transformer layers kept; none: all")
     max_length: int = Field(64, ge=4, description="tokens kept of a text, special tokens included")
     normalize: Literal["raw", "tweet"] = Field(
         "raw", description="'tweet': @USER, HTTPURL and :emoji_name:"
+    )
+    unknown: Literal["words", "keep"] = Field(
+        "words",
+        description="emojis and signs that the vocabulary lacks; 'words': their names are read",
     )
     network: Literal["transformer", "bilstm", "cnn"] = Field(
         "transformer",
@@ -52,8 +59,13 @@ class ImageEncoderSettings(Section):
         "builtin",
         description="'builtin' (EfficientNet-Lite0), Hugging Face name, local folder, or 'regions':"
         " the features that the table's column names",
+        json_schema_extra=AFTER_TRAINING,
     )
     pooling: Pooling = Field("mean", description="how picture regions become one vector")
+    pixels: Literal["checkpoint", "quick"] = Field(
+        "checkpoint",
+        description="'quick': prepared by steps of our own even where the checkpoint's differ",
+    )
     layers: int | None = Field(None, ge=1, description="transformer layers kept; none: all")
     trainable: bool = Field(False, description="train the encoder; frozen ones are encoded once")
     frozen_layers: int = Field(
@@ -77,9 +89,27 @@ class EncoderSettings(Section):
         " but with ITC over frozen encoders one of losses.itc_width",
     )
     allow_download: bool = Field(
-        False, description="let a Hugging Face name be fetched from the hub over the network"
+        False,
+        description="let a Hugging Face name be fetched from the hub over the network",
+        json_schema_extra=OF_MACHINE,
     )
     cache: Path | None = Field(
-        None, description="folder of kept features; none: $POSTSENSE_CACHE or ~/.cache/postsense"
+        None,
+        description="folder of kept features; none: $POSTSENSE_CACHE or ~/.cache/postsense",
+        json_schema_extra=OF_MACHINE,
     )
-    threads: int = Field(0, ge=0, description="CPU threads that encode; 0: all cores")
+    threads: int = Field(
+        0,
+        ge=0,
+        le=1024,
+        description="CPU threads that encode; 0: all cores",
+        json_schema_extra=OF_MACHINE,
+    )
+
+    @property
+    def cache_folder(self) -> Path:
+        """Where features, exported encoders and pictures out of tables are kept."""
+        if self.cache is not None:
+            return self.cache.expanduser()
+        chosen = os.environ.get("POSTSENSE_CACHE")
+        return Path(chosen) if chosen else Path.home() / ".cache" / "postsense"

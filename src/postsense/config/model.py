@@ -30,7 +30,7 @@ class FusionSettings(Section):
         description="'released': with the quirks of the authors' code, where it has any",
     )
     picture_tokens: int = Field(
-        3, ge=1, description="vectors of a picture that the bitransformer reads, at most"
+        3, ge=1, le=1024, description="vectors of a picture that the bitransformer reads, at most"
     )
     reader_width: int = Field(
         128, ge=2, multiple_of=2, description="width of read words and regions ('cross_modal')"

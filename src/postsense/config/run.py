@@ -21,7 +21,7 @@ class Config(Section):
     """All settings of a run."""
 
     method: MethodName = "supervised"
-    seed: int = Field(0, ge=0, description="start of every random choice")
+    seed: int = Field(0, ge=0, lt=2**63, description="start of every random choice")
     data: DataSettings = DataSettings()
     encoders: EncoderSettings = EncoderSettings()
     retrieval: RetrievalSettings = RetrievalSettings()
@@ -36,6 +36,8 @@ class Config(Section):
     @classmethod
     def _reads_layers(cls, values: Any) -> Any:
         """'cross_modal' reads the last four layers where nothing else is said."""
+        if not isinstance(values, Mapping):
+            return values
         fusion, encoders = values.get("fusion") or {}, values.get("encoders") or {}
         if not isinstance(fusion, Mapping) or not isinstance(encoders, Mapping):
             return values

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from postsense.config.section import Section
+from postsense.config.section import OF_MACHINE, Section
 
 MetricName = Literal["accuracy", "macro_f1", "weighted_f1", "loss"]
 
@@ -34,16 +34,28 @@ class TrainingSettings(Section):
         False, description="compute trained transformers twice, to keep less of them in memory"
     )
     start_from: Path | None = Field(
-        None, description="run or model folder whose weights training starts from, but for the head"
+        None,
+        description="run or model folder whose weights training starts from, but for the head",
+        json_schema_extra={"of_machine": True},
     )
-    device: Literal["auto", "cpu"] = "auto"
+    device: Literal["auto", "cpu"] = Field(
+        "auto",
+        description="'auto': the GPU if there is one",
+        json_schema_extra=OF_MACHINE,
+    )
     length_pool: int | None = Field(
         None,
         ge=0,
         description="batches whose posts are sorted together by the length of their texts, so that"
         " little is padded; 0: none. Left out: 64 if the text encoder runs in the model, else 0",
     )
-    workers: int = Field(0, ge=0, description="processes that load batches; never changes a result")
+    workers: int = Field(
+        0,
+        ge=0,
+        le=1024,
+        description="processes that load batches; never changes a result",
+        json_schema_extra=OF_MACHINE,
+    )
 
 
 class SelfTrainingSettings(Section):
