@@ -2,10 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 import pyarrow as pa
+
+Label = str | int | float | bool
+LabelKind = Literal["text", "int", "float", "bool"]  # what the names of classes stand for
 
 SCHEMA = pa.schema(
     [
@@ -42,14 +45,24 @@ class Posts(Sequence[Post]):
 
     `name` says where the posts came from, for messages. `extra` holds other columns of the user's
     table, as it gives them, a value for each post; they stay with the posts they belong to.
+    `label_kind` is what the labels were before they became names. `made_ids`: the table had no ids,
+    so that these mean nothing beside another table's.
     """
 
     def __init__(
-        self, table: pa.Table, name: str, extra: Mapping[str, Sequence[Any]] | None = None
+        self,
+        table: pa.Table,
+        name: str,
+        extra: Mapping[str, Sequence[Any]] | None = None,
+        *,
+        label_kind: LabelKind = "text",
+        made_ids: bool = False,
     ) -> None:
         self.table = table
         self.name = name
         self.extra = dict(extra or {})
+        self.label_kind: LabelKind = label_kind
+        self.made_ids = made_ids
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -77,7 +90,14 @@ class Posts(Sequence[Post]):
         """The posts at these rows, in this order."""
         rows = np.asarray(rows, dtype=np.int64)
         extra = {name: [values[row] for row in rows] for name, values in self.extra.items()}
-        return Posts(self.table.take(pa.array(rows)), self.name, extra)
+        return self.with_table(self.table.take(pa.array(rows)), extra)
+
+    def with_table(
+        self, table: pa.Table, extra: Mapping[str, Sequence[Any]] | None = None
+    ) -> "Posts":
+        """Posts of another table, and its extra columns, that are otherwise like these."""
+        kind, made = self.label_kind, self.made_ids
+        return Posts(table, self.name, extra, label_kind=kind, made_ids=made)
 
     def split(self, name: str) -> "Posts":
         """The posts of one split: "train", "val", "test" or a name of the user's."""
@@ -111,4 +131,4 @@ def joined_posts(first: Posts, second: Posts) -> Posts:
         ]
         for name in {**first.extra, **second.extra}
     }
-    return Posts(pa.concat_tables([first.table, second.table]), first.name, extra)
+    return first.with_table(pa.concat_tables([first.table, second.table]), extra)

@@ -96,11 +96,17 @@ def test_pictures_start_at_the_folder_of_the_table(value: Any, expected: str | N
 
 
 @pytest.mark.parametrize(
-    ("value", "found"), [(b"\xff\xd8", "the picture itself"), ({"bytes": b""}, "a nested value")]
+    ("value", "found"),
+    [
+        ({"url": "1.jpg"}, "a nested value"),
+        (["1.jpg", "2.jpg"], "several values"),
+        (np.zeros((3, 4, 4)), "an array of float64, (3, 4, 4)"),
+    ],
 )
-def test_pictures_inside_the_table_are_refused(value: Any, found: str) -> None:
-    with pytest.raises(CellError, match=f"expected the path of a picture file, found {found}"):
+def test_what_is_neither_a_path_nor_a_picture_is_refused(value: Any, found: str) -> None:
+    with pytest.raises(CellError, match="expected the path of a picture file, or one") as caught:
         convert("image", value)
+    assert caught.value.found == found
 
 
 @pytest.mark.parametrize(

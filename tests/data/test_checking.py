@@ -15,6 +15,8 @@ from postsense.data import checking
 from postsense.data.checking import TableReport, check_posts
 from postsense.data.loading import load_posts
 
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
+
 
 def draw(path: Path, seed: int) -> str:
     blobs = np.random.default_rng(seed).integers(0, 256, (8, 9, 3), dtype=np.uint8)
@@ -49,7 +51,7 @@ MAKERS: dict[str, tuple[str, Callable[[Path], object] | None, str, str]] = {
     "folder": ("c.jpg", lambda p: p.mkdir(), "broken", "found a folder"),
     "cut": ("d.jpg", cut, "broken", "expected a whole picture, found a damaged file"),
     "bomb": ("e.png", write_bomb, "oversized", "10000 x 6000 = 60 megapixels"),
-    "bitmap": ("f.bmp", lambda p: draw(p, 1), "broken", "found a BMP picture"),
+    "phone": ("f.heic", lambda p: p.write_bytes(HEIC), "broken", "found a HEIC picture"),
     "animated": ("g.gif", animate, "animated", "3 frames"),
 }
 

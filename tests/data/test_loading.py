@@ -1,7 +1,6 @@
 """Tables become Posts: columns mapped, pictures joined, bad ids and absent columns refused."""
 
 import json
-import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -378,13 +377,17 @@ def test_a_real_table_survives_csv_and_parquet(real_data: Path, tmp_path: Path) 
 
 
 @pytest.mark.real
-def test_mvsa_loads_in_a_moment(real_data: Path) -> None:
-    seconds = math.inf
-    for _ in range(3):
-        start = time.perf_counter()
-        load_posts(real_data / "mvsa_single" / "posts.jsonl")
-        seconds = min(seconds, time.perf_counter() - start)
-    assert seconds < 0.3
+def test_a_real_table_loads_in_little_more_than_its_json(real_data: Path) -> None:
+    table = real_data / "mvsa_single" / "posts.jsonl"
+    lines = table.read_text(encoding="utf-8").splitlines()
+
+    def seconds(work: Callable[[], object]) -> float:
+        start = time.process_time()
+        work()
+        return time.process_time() - start
+
+    plain = min(seconds(lambda: [json.loads(line) for line in lines]) for _ in range(3))
+    assert min(seconds(lambda: load_posts(table)) for _ in range(3)) < 15 * plain
 
 
 def test_a_column_of_regions_that_holds_no_paths_is_no_obstacle(tmp_path: Path) -> None:

@@ -187,7 +187,7 @@ def test_a_line_that_is_no_json_object_is_named(content: str, message: str, tmp_
         ("id,text\n1\n", ":2: expected 2 cells, as in the header, found 1. Quote cells"),
         ('id,text\n1,"a\nb",c\n', ":2: expected 2 cells, as in the header, found 3. Quote cells"),
         ('id,text\n1,a\n2,"open\n3,c\n', ":3: expected a row of CSV, found unexpected end of"),
-        (f"id,text\n1,{'x' * 200_000}\n", ":2: expected a row of CSV, found field larger than"),
+        (f"id,text\n1,{'x' * 17 * 2**20}\n", ":2: expected a row of CSV, found field larger than"),
         ("id,text,id\n1,a,2\n", ": expected every column once, found ['id'] more than once."),
     ],
 )
@@ -199,14 +199,13 @@ def test_a_broken_csv_row_is_named(content: str, message: str, tmp_path: Path) -
     assert str(caught.value).startswith(f"{path}{message}")
 
 
-@pytest.mark.parametrize("encoding", ["latin-1", "utf-16", "gb18030"])
+@pytest.mark.parametrize("encoding", ["latin-1", "gb18030"])
 def test_a_file_that_is_not_utf_8_is_refused_with_its_line(encoding: str, tmp_path: Path) -> None:
     path = tmp_path / "posts.csv"
     path.write_bytes("id,text\n1,plain\n2,café 你\n".encode(encoding, "replace"))
-    line = 1 if encoding == "utf-16" else 3
     with pytest.raises(DataError) as caught:
         list(read_csv(path, ["id"]))
-    message = f"{path}:{line}: expected UTF-8 text, found other bytes. Save the file as UTF-8."
+    message = f"{path}:3: expected UTF-8 text, found other bytes. Save the file as UTF-8."
     assert str(caught.value) == message
 
 

@@ -51,6 +51,12 @@ def test_lines_give_rows_with_bits_before_and_after(corrections: Path) -> None:
     assert (second.row, third) == (4, Change(6, "10", "01", f"{corrections}:3"))
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_corrections_are_read_in_the_encodings_of_tables(encoding: str, tmp_path: Path) -> None:
+    (tmp_path / "changes.txt").write_bytes("00->11: 0, 4\r\n".encode(encoding))
+    assert [change.row for change in read_changes(tmp_path / "changes.txt", rows=8)] == [0, 4]
+
+
 @pytest.mark.parametrize(
     ("text", "place", "expected", "found"),
     [
@@ -188,6 +194,14 @@ def test_files_and_columns_that_cannot_be_used_are_refused(
     with pytest.raises(DataError, match=message):
         relabel_table(files[0], corrections, files[1], columns)
     assert table.read_text() == before
+
+
+def test_the_corrections_are_not_written_over(table: Path, tmp_path: Path) -> None:
+    corrections = tmp_path / "changes.jsonl"
+    corrections.write_text("00->11: 0\n")
+    with pytest.raises(DataError, match="another file than the corrections"):
+        relabel_table(table, corrections, corrections)
+    assert corrections.read_text() == "00->11: 0\n"
 
 
 @pytest.fixture

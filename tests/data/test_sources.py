@@ -1,5 +1,6 @@
 """A path, a folder or a table in memory is recognised, or refused in one clear line."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,26 @@ import pytest
 
 from postsense.data.sources import open_tables
 from postsense.errors import DataError
+
+
+class Dataset:
+    """What a datasets.Dataset can do that is used here."""
+
+    features: Any = None
+
+    def __init__(self, table: pa.Table | None = None) -> None:
+        self.table = pa.table({"id": []}) if table is None else table
+        self.column_names = self.table.column_names
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __getitem__(self, rows: slice) -> pa.Table:
+        return self.table.slice(rows.start, rows.stop - rows.start)
+
+    def with_format(self, name: str) -> "Dataset":
+        assert name == "arrow"
+        return self
 
 
 def test_a_file_is_read_by_its_suffix_in_any_case(tmp_path: Path) -> None:
@@ -36,6 +57,7 @@ def test_a_relative_path_keeps_its_name_and_gives_an_absolute_folder(
         (pa.table({"id": [1]}), "pyarrow.Table"),
         (pd.DataFrame({"id": [1]}), "DataFrame"),
         ([{"id": 1}], "list of rows"),
+        (Dataset(pa.table({"id": [1]})), "Dataset"),
     ],
 )
 def test_tables_in_memory_start_at_the_current_folder(
@@ -62,7 +84,7 @@ def test_sub_folders_with_metadata_give_the_split(tmp_path: Path) -> None:
         (tmp_path / name / "metadata.csv").touch()
     tables = open_tables(tmp_path)
     found = {table.folder.name: table.split for table in tables}
-    assert found == {"train": "train", "Validation": "val", "test": "test"}
+    assert found == {"train": "train", "Validation": "val", "test": "test", "other": "other"}
 
 
 def test_a_folder_without_metadata_says_what_it_needs(tmp_path: Path) -> None:
@@ -100,16 +122,49 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "found"), [("posts.csv.gz", "'.gz'"), ("posts", "no suffix"), ("p.json", "'.json'")]
+    ("name", "found", "fix"),
+    [
+        ("posts.pkl.gz", "'.gz'", "Save the table in one of these formats."),
+        ("posts", "no suffix", "Save the table in one of these formats."),
+        ("p.xlsx", "a spreadsheet", "Save it there as 'CSV UTF-8 (comma delimited)', and pass"),
+        ("p.zip", "an archive", "Unpack it, and pass the table in it."),
+    ],
 )
-def test_another_kind_of_file_is_refused(name: str, found: str, tmp_path: Path) -> None:
+def test_another_kind_of_file_is_refused(name: str, found: str, fix: str, tmp_path: Path) -> None:
     (tmp_path / name).touch()
     with pytest.raises(DataError) as caught:
         open_tables(tmp_path / name)
-    assert str(caught.value) == (
-        f"{tmp_path / name}: expected a table that ends in .csv, .jsonl or .parquet, found {found}."
-        " Save the table in one of these formats."
+    assert str(caught.value).startswith(
+        f"{tmp_path / name}: expected a table that ends in .csv, .tsv, .txt, .json, .jsonl, "
+        f".ndjson or .parquet, found {found}. {fix}"
     )
+
+
+@pytest.mark.parametrize("name", ["p.csv", "p.parquet", "p.jsonl", "p.json", "p.tsv.gz"])
+def test_a_device_or_a_pipe_is_refused_and_not_waited_for(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).symlink_to("/dev/zero")
+    with pytest.raises(DataError, match="found neither a file nor a folder but a device"):
+        open_tables(tmp_path / name)
+    (tmp_path / name).unlink()
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(DataError, match="found neither a file nor a folder but a pipe"):
+        open_tables(tmp_path / name)
+
+
+def test_a_dictionary_of_datasets_gives_the_splits(tmp_path: Path) -> None:
+    tables = open_tables({"train": Dataset(pa.table({"id": [1]})), "validation": Dataset()})
+    assert [(table.name, table.split) for table in tables] == [
+        ("Dataset 'train'", "train"),
+        ("Dataset 'validation'", "val"),
+    ]
+
+
+def test_a_dataset_that_is_streamed_is_refused() -> None:
+    class Streamed:
+        with_format, features, column_names = None, None, None
+
+    with pytest.raises(DataError, match="found 'Streamed'. Load it without streaming=True."):
+        open_tables(Streamed())
 
 
 @pytest.mark.parametrize("source", [3, None, b"posts.csv", {"id": [1]}])

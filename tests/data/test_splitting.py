@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from postsense.data.loading import load_posts
-from postsense.data.splitting import Splits, split_posts
+from postsense.data.splitting import Splits, classes_without, split_posts
 from postsense.errors import DataError
 from postsense.posts import Posts
 
@@ -200,3 +200,32 @@ def test_kept_posts_without_labels_to_name_them_are_refused(
 def test_without_any_label_the_error_names_the_command_for_it() -> None:
     with pytest.raises(DataError, match="postsense discover TABLE --out RUN --clusters K"):
         kept(posts_of((None, None), (None, "train")))
+
+
+def test_a_rare_class_is_in_train_and_in_the_val_that_is_drawn() -> None:
+    splits = split(
+        posts_of(*[("common", None)] * 97, *[("rare", None)] * 3), validation_fraction=0.1
+    )
+
+    parts = [[splits.posts[int(row)].label for row in rows] for rows in (splits.train, splits.val)]
+    assert [part.count("rare") for part in parts] == [2, 1]
+    assert [part.count("common") for part in parts] == [87, 10]
+    assert classes_without(splits, "val") == {}
+
+
+def test_a_class_of_one_post_is_named_with_its_count() -> None:
+    splits = split(posts_of(("lone", None), *[("twin", None)] * 2, *[("common", None)] * 9))
+
+    assert Counter(splits.posts[int(row)].label for row in splits.val) == {"twin": 1, "common": 2}
+    assert classes_without(splits, "val") == {"lone": 1}
+    assert list(classes_without(splits, "test")) == ["common", "lone", "twin"]
+
+
+def test_ids_that_were_made_up_give_way_to_those_of_the_other_table() -> None:
+    rows = [{"text": "x", "label": label} for label in ("yes", "no")]
+    bare, given = load_posts(rows), load_posts([{**row, "id": n} for n, row in enumerate(rows)])
+
+    assert ids(split(bare, bare), "train") == ids(split(given, bare), "train") == ["0", "1"]
+    assert ids(split(bare, bare), "val") == ids(split(given, bare), "val") == ["val-0", "val-1"]
+    assert ids(split(bare, given), "train") == ["row-0", "row-1"]
+    assert ids(split(bare, given), "val") == ["0", "1"]

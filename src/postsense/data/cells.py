@@ -8,7 +8,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from postsense.data.sources import SPLIT_ALIASES
+from postsense.data.blanks import is_blank
+from postsense.data.embedded_pictures import PictureKeeper, path_in_struct
+from postsense.data.paths import AmbiguousPathError, PictureFinder
+from postsense.data.reading import Reading
+from postsense.data.split_names import known_split
 
 _TWITTER_TIME: Final = "%a %b %d %H:%M:%S %z %Y"  # Wed Apr 17 18:57:37 +0000 2013
 
@@ -21,18 +25,24 @@ class CellError(ValueError):
         super().__init__(f"expected {expected}, found {found}")
 
 
-def cell_converters(folder: Path) -> Mapping[str, Callable[[Any], Any]]:
+def cell_converters(
+    folder: Path, reading: Reading | None = None
+) -> Mapping[str, Callable[[Any], Any]]:
     """For each of our columns, the function from a cell to our value (null: None).
 
     Args:
         folder: where relative picture paths start.
+        reading: where else pictures are, and where those inside the table are kept.
     The functions raise CellError.
     """
+    reading = reading or Reading()
+    finder = PictureFinder(folder, reading.image_root)
+    keeper = PictureKeeper(reading.cache)
     return {
         "id": _name,
         "text": _text,
-        "image": lambda value: _picture_path(value, folder),
-        "regions": lambda value: _file_path(value, folder),
+        "image": lambda value: _picture_path(value, finder, keeper),
+        "regions": lambda value: _file_path(value, finder),
         "label": _name,
         "split": _split,
         "comments": _comments,
@@ -44,32 +54,42 @@ def cell_converters(folder: Path) -> Mapping[str, Callable[[Any], Any]]:
 def _text(value: Any) -> str | None:
     """The words as they are; blank ones are null."""
     text = _string(value)
-    return None if text is None or not text or text.isspace() else text
+    return None if text is None or is_blank(text) else text
 
 
 def _name(value: Any) -> str | None:
     text = _string(value)
-    return text.strip() or None if text is not None else None
+    return None if text is None or is_blank(text) else text.strip()
 
 
 def _split(value: Any) -> str | None:
     name = _name(value)
-    return SPLIT_ALIASES.get(name.lower(), name) if name is not None else None
+    return known_split(name) or name if name is not None else None
 
 
-def _picture_path(value: Any, folder: Path) -> str | None:
-    if isinstance(value, Mapping | bytes):
-        found = "the picture itself" if isinstance(value, bytes) else "a nested value"
-        raise CellError("the path of a picture file", found)
+def _picture_path(value: Any, finder: PictureFinder, keeper: PictureKeeper) -> str | None:
+    """The picture's file: one that is named, or one made of a picture inside the table."""
+    if not isinstance(value, str) or value[:5].lower() == "data:":
+        kept = keeper.path_of(value)
+        if kept is not None:
+            return kept
+    value = path_in_struct(value)
+    if isinstance(value, Mapping | np.ndarray | list):
+        found = f"an array of {value.dtype}, {value.shape}" if isinstance(value, np.ndarray) else ""
+        found = found or ("several values" if isinstance(value, list) else "a nested value")
+        raise CellError("the path of a picture file, or one picture (pixels as uint8)", found)
+    return _file_path(value, finder, strict=True)
+
+
+def _file_path(value: Any, finder: PictureFinder, *, strict: bool = False) -> str | None:
+    """A path; None for anything else, which tables have in columns of that name, if not strict."""
+    if not strict and not isinstance(value, str | Path):
+        return None
     name = _name(str(value) if isinstance(value, Path) else value)
-    if name is None or "://" in name:
-        return name  # a link stays readable, and is later reported as a missing picture
-    return str(folder / name)
-
-
-def _file_path(value: Any, folder: Path) -> str | None:
-    """A path; None for anything else, which tables have in columns of that name."""
-    return _picture_path(value, folder) if isinstance(value, str | Path) else None
+    try:
+        return None if name is None else finder.find(name)
+    except AmbiguousPathError as error:
+        raise CellError("a file of its own for each path", str(error)) from None
 
 
 def _words(value: Any) -> list[str] | None:

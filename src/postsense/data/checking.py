@@ -1,6 +1,5 @@
 """Posts → what is in them and what is wrong with them, before anything is trained."""
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,10 +15,13 @@ from postsense.data.duplicates import (
     fingerprint_picture,
 )
 from postsense.data.images import inspect_picture, read_picture
+from postsense.data.oddities import Oddities, find_oddities
 from postsense.errors import PictureError
 from postsense.posts import Posts
+from postsense.processes import available_cores
 from postsense.progress import Progress, silent
 
+CHECKED = ("text", "image", "label", "split")  # of our columns, those that must be in order
 PICTURE_PROBLEMS = ("missing", "broken", "oversized", "animated")
 NO_SPLIT = "no split"
 _EXACT = {"same text", "same picture"}
@@ -75,7 +77,10 @@ class DuplicateGroup:
 
 @dataclass(frozen=True)
 class TableReport:
-    """What check_posts found. labels: posts by split and label. empty_texts: ids."""
+    """What check_posts found. labels: posts by split and label. empty_texts: ids.
+
+    oddities: of labels, texts and splits.
+    """
 
     name: str
     counts: Counts
@@ -83,6 +88,7 @@ class TableReport:
     pictures: tuple[PictureProblem, ...]
     empty_texts: tuple[str, ...]
     duplicates: tuple[DuplicateGroup, ...]
+    oddities: Oddities
 
     def to_dict(self) -> dict[str, Any]:
         """The report in types that JSON has, with every id that it names."""
@@ -99,6 +105,7 @@ class TableReport:
                 **self._duplicate_counts(),
                 "listed": [_group_dict(group) for group in self.duplicates],
             },
+            **self.oddities.to_dict(),
         }
 
     def lines(self) -> list[str]:
@@ -111,6 +118,7 @@ class TableReport:
             f"{counts.with_neither} with neither; "
             f"{counts.with_comments} with comments; {counts.labeled} labeled",
             *(f"{split}: {_counted(labels)}" for split, labels in self.labels.items()),
+            *self.oddities.lines(),
             *_listed(
                 f"pictures: {_counted(pictures)}",
                 [f"{p.id}: {p.kind}, {p.path}: {p.reason}" for p in self.pictures],
@@ -174,6 +182,7 @@ def check_posts(posts: Posts, progress: Progress = silent) -> TableReport:
         pictures=tuple(problems),
         empty_texts=tuple(empty),
         duplicates=_group(posts, prints),
+        oddities=find_oddities(posts),
     )
 
 
@@ -188,7 +197,7 @@ class _Picture:
 def _look_at(paths: Iterable[str], progress: Progress) -> dict[str, _Picture]:
     ordered = sorted(paths)
     looked: dict[str, _Picture] = {}
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
+    with ThreadPoolExecutor(available_cores()) as threads:
         for start in range(0, len(ordered), _BATCH):
             batch = ordered[start : start + _BATCH]
             looked.update(zip(batch, threads.map(_look_at_one, batch), strict=True))
@@ -208,7 +217,7 @@ def _look_at_one(path: str) -> _Picture:
 
 
 def _problem_kind(error: PictureError) -> str:
-    if error.found == "no such file":
+    if error.found in ("no such file", "an address"):
         return "missing"
     return "oversized" if error.expected.startswith("at most") else "broken"
 

@@ -168,16 +168,25 @@ def _text_links(texts: Sequence[str | None]) -> tuple[Rows, Rows]:
 
 
 def _picture_links(pictures: Sequence[Fingerprint | None]) -> tuple[Rows, Rows]:
-    """Links of equal pictures, then of similar ones among the first of each."""
+    """Links of equal pictures, then of similar ones among the first of each.
+
+    Of pictures with the same hashes each is linked to the first alone: thousands have n^2 pairs.
+    """
     known = {row: picture for row, picture in enumerate(pictures) if picture is not None}
     same = _equal_pairs(known, [picture.sha256 for picture in known.values()])
-    structured = [row for row, picture in known.items() if not picture.is_plain]
-    first = np.setdiff1d(np.array(structured, np.int64), same[:, 1])
+    copies = set(same[:, 1].tolist())
+    looks = {
+        row: picture.across.to_bytes(8, "big") + picture.down.to_bytes(8, "big")
+        for row, picture in known.items()
+        if not picture.is_plain and row not in copies
+    }
+    alike = _equal_pairs(looks, list(looks.values()))
+    first = np.setdiff1d(np.array(list(looks), np.int64), alike[:, 1])
     across = np.array([known[row].across for row in first.tolist()], np.uint64)
     down = np.array([known[row].down for row in first.tolist()], np.uint64)
     pairs = similar_hashes(across, MAX_BITS)
     different = np.bitwise_count(down[pairs[:, 0]] ^ down[pairs[:, 1]])
-    return same, first[pairs[different <= MAX_BITS_DOWN]]
+    return same, np.concatenate([alike, first[pairs[different <= MAX_BITS_DOWN]]])
 
 
 def _pairs_of_equal(keys: NDArray[np.generic]) -> Iterator[Rows]:

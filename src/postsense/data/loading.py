@@ -1,24 +1,28 @@
 """Tables of posts → Posts: maps columns, joins pictures, refuses bad ids."""
 
-from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping
+import logging
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from postsense.config import Columns
-from postsense.data.cells import CellError, cell_converters
-from postsense.data.readers import Chunk
+from postsense.data.cells import cell_converters
+from postsense.data.conversion import ChunkConverter
+from postsense.data.identities import Identified, ids_of_tables
+from postsense.data.label_kinds import cell_kinds, common_kind
+from postsense.data.reading import Reading
 from postsense.data.sources import RawTable, open_tables
+from postsense.data.spreadsheets import LOST_DIGITS, ids_without_digits
 from postsense.errors import DataError, nearest
-from postsense.posts import SCHEMA, Posts
+from postsense.posts import SCHEMA, LabelKind, Posts
 
+logger = logging.getLogger(__name__)
 DEFAULT_COLUMNS = Columns()
-_SHOWN = 3
+ALL = tuple(SCHEMA.names)
+_SHOWN_NAMES = 20
 
 
 def load_posts(
@@ -27,15 +31,19 @@ def load_posts(
     require: Collection[str] = (),
     optional: Collection[str] = (),
     extra: Collection[str] = (),
+    reads: Collection[str] = ALL,
+    reading: Reading | None = None,
 ) -> Posts:
-    """The posts of a .parquet, .jsonl or .csv file, an image folder or a table in memory.
+    """The posts of a table in a file, a folder or in memory: see `open_tables`.
 
     Pictures become absolute paths: relative ones start at the table's folder, or at the current
-    folder if the table is in memory. Blank texts, labels and splits become null; splits get the
-    names train, val and test. Posts of a table without ids are named by their row, from 0.
+    folder if the table is in memory; those inside the table become files in the cache folder. Blank
+    texts, labels and splits become null; splits get the names train, val and test. Posts of a
+    table without ids are named by their row, from 0, or so that no other table's ids are used
+    again. `Posts.label_kind` says what labels were.
 
     Args:
-        source: path, pandas.DataFrame, pyarrow.Table, list of dicts, or Posts (returned as is).
+        source: what `open_tables` reads, or Posts (returned as is).
         columns: the table's names for our columns. One that differs from its default must be
             there; one at its default is null if absent.
         require: our names of columns that must be there, such as ("label",).
@@ -43,33 +51,52 @@ def load_posts(
             text and image, of which one must be there, may both be absent if both are named.
         extra: the table's names of columns to keep in `Posts.extra`, nested ones with dots. They
             must be there.
+        reading: delimiter, folders of pictures; None: as the settings are by default.
+        reads: our names of columns that the caller reads, beside ids. What the others hold that
+            their column cannot is null, with a warning, and no reason to refuse the table.
     Raises: DataError: the table, a column or an id cannot be used; the message says where and why.
     """
     if isinstance(source, Posts):
         return source
-    parts = [_load(table, columns, require, optional, extra) for table in open_tables(source)]
+    reading = reading or Reading()
+    tables = open_tables(source, reading.delimiter)
+    parts = [
+        _load(table, columns, _required_of(table, tables, require), optional, extra, reads, reading)
+        for table in tables
+    ]
+    _refuse_different_parts(parts)
     name = parts[0].name if len(parts) == 1 else str(source)
     table = pa.concat_tables([part.table for part in parts])
     kept = {column: [value for part in parts for value in part.extra[column]] for column in extra}
-    if table["id"].null_count == len(table):
-        rows = pa.array(np.arange(len(table))).cast(pa.string())
-        return Posts(table.set_column(0, SCHEMA.field("id"), rows), name, kept)
-    _refuse_missing_ids(table["id"], parts, name)
-    _refuse_repeated_ids(table["id"], parts, name)
-    return Posts(table, name, kept)
+    identified = [Identified(part.name, part.table["id"], part.lines) for part in parts]
+    table = table.set_column(0, SCHEMA.field("id"), ids_of_tables(identified, name))
+    lost = ids_without_digits(table["id"].to_pylist())
+    if lost:
+        logger.warning("%s: %d ids such as '%s' %s", name, len(lost), lost[0], LOST_DIGITS)
+    kinds = {kind for part in parts for kind in part.label_kinds}
+    return Posts(
+        table,
+        name,
+        kept,
+        label_kind=common_kind(kinds, name),
+        made_ids=all(part.is_bare for part in identified),
+    )
 
 
 @dataclass(frozen=True)
 class _Part:
     """One table in our columns, and the line of the file each row starts on, if it has lines.
 
-    extra: the columns that are kept as they are.
+    extra: the columns that are kept as they are. present: our names of the columns it has.
     """
 
     name: str
+    split: str | None
+    present: Collection[str]
     table: pa.Table
     lines: np.ndarray | None
     extra: Mapping[str, list[Any]]
+    label_kinds: Collection[LabelKind]
 
 
 def _load(
@@ -78,14 +105,18 @@ def _load(
     require: Collection[str],
     optional: Collection[str],
     extra: Collection[str],
+    reads: Collection[str],
+    reading: Reading,
 ) -> _Part:
     sources = _source_names(raw, columns)
+    convert = ChunkConverter(raw, sources, reads, cell_converters(raw.folder, reading))
     tables: list[pa.Table] = []
     lines: list[list[int]] = []
     kept: dict[str, list[Any]] = {name: [] for name in extra}
-    names, present, found = set[str](), set[str](), set[str]()
+    names, present, found, kinds = set[str](), set[str](), set[str](), set[LabelKind]()
     for chunk in raw.read({*sources.values(), *extra}):
-        tables.append(_convert(chunk, sources, raw, first_row=sum(map(len, tables))))
+        tables.append(convert(chunk))
+        kinds |= cell_kinds(chunk.columns.get(sources["label"], ()))
         lines += [chunk.lines] if chunk.lines is not None else []
         names.update(chunk.names)
         present.update(field for field, source in sources.items() if source in chunk.columns)
@@ -99,8 +130,31 @@ def _load(
     _refuse_absent_extra(raw.name, extra, names, found)
     if not {"text", "image"} <= set(optional):
         _refuse_no_content(raw.name, sources, names, present)
+    convert.warn_of_misfits()
     numbers = np.concatenate(lines) if lines else None
-    return _Part(raw.name, pa.concat_tables(tables), numbers, kept)
+    table = pa.concat_tables(tables)
+    return _Part(raw.name, raw.split, present, table, numbers, kept, kinds)
+
+
+def _required_of(
+    table: RawTable, tables: Sequence[RawTable], require: Collection[str]
+) -> Collection[str]:
+    """The columns that a table must have: one of the test split may lack labels beside others."""
+    may_lack = len(tables) > 1 and table.split == "test"
+    return [name for name in require if not (may_lack and name == "label")]
+
+
+def _refuse_different_parts(parts: Sequence[_Part]) -> None:
+    """Refuse parts of one split of which one has a column that another lacks, but for JSON."""
+    first: dict[str | None, _Part] = {}
+    for part in parts:
+        known = first.setdefault(part.split, part)
+        lacking = sorted(set(known.present) ^ set(part.present))
+        if lacking and ".json" not in part.name and ".ndjson" not in part.name:
+            has, lacks = (known, part) if lacking[0] in known.present else (part, known)
+            expected = f"the columns of {has.name}, which has '{lacking[0]}'"
+            fix = "Give both the same columns, or pass them one by one."
+            raise DataError(lacks.name, expected, "no such column", fix)
 
 
 def _source_names(raw: RawTable, columns: Columns) -> dict[str, str]:
@@ -108,7 +162,7 @@ def _source_names(raw: RawTable, columns: Columns) -> dict[str, str]:
     sources: dict[str, str] = columns.model_dump()
     if raw.is_image_folder and columns.image == DEFAULT_COLUMNS.image:
         sources["image"] = "file_name"
-    if raw.split is not None and columns.split == DEFAULT_COLUMNS.split:
+    if raw.split is not None and raw.is_image_folder and columns.split == DEFAULT_COLUMNS.split:
         del sources["split"]
     return sources
 
@@ -148,92 +202,8 @@ def _refuse_no_content(
     if "text" not in present and "image" not in present:
         expected = f"a column '{sources['text']}' or '{sources['image']}'"
         fix = "Name yours with data.columns.text and data.columns.image."
-        raise DataError(name, expected, f"the columns {sorted(names)}", fix)
-
-
-def _convert(chunk: Chunk, sources: Mapping[str, str], raw: RawTable, first_row: int) -> pa.Table:
-    """The chunk in our columns; those it lacks are null."""
-    converters, arrays = cell_converters(raw.folder), []
-    for field in SCHEMA:
-        values = chunk.columns.get(sources.get(field.name, ""))
-        if field.name not in sources:
-            arrays.append(pa.repeat(raw.split, chunk.rows))
-        elif values is None:
-            arrays.append(pa.nulls(chunk.rows, field.type))
-        else:
-            place = partial(_place, raw.name, field.name, chunk.lines, first_row)
-            converted = _convert_all(values, converters[field.name], place)
-            arrays.append(_arrow_array(converted, field.type))
-    return pa.Table.from_arrays(arrays, schema=SCHEMA)
-
-
-def _convert_all(
-    values: list[Any], convert: Callable[[Any], Any], place: Callable[[int], str]
-) -> list[Any]:
-    converted = []
-    for row, value in enumerate(values):
-        try:
-            converted.append(convert(value))
-        except CellError as error:
-            raise DataError(place(row), error.expected, error.found, "Mend that cell.") from None
-    return converted
-
-
-def _place(name: str, column: str, lines: list[int] | None, first_row: int, row: int) -> str:
-    where = f" row {first_row + row}" if lines is None else f":{lines[row]}"
-    return f"{name}{where}, {column}"
-
-
-def _arrow_array(values: list[Any], kind: pa.DataType) -> pa.Array:
-    try:
-        return pa.array(values, kind)
-    except UnicodeEncodeError:  # half of a surrogate pair: JSON with a cut "\ud83d\ude00"
-        return pa.array([_mend_surrogates(value) for value in values], kind)
-
-
-def _mend_surrogates(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_mend_surrogates(item) for item in value]
-    if value is None:
-        return None
-    return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-def _refuse_missing_ids(ids: pa.ChunkedArray, parts: list[_Part], name: str) -> None:
-    if ids.null_count:
-        rows = np.flatnonzero(ids.is_null().to_numpy())
-        places = _listed([_row_name(int(row), parts) for row in rows])
-        fix = "Give them ids, or leave the id column out to use row numbers."
-        raise DataError(name, "an id for every post", f"{len(rows)} without ({places})", fix)
-
-
-def _refuse_repeated_ids(ids: pa.ChunkedArray, parts: list[_Part], name: str) -> None:
-    if pc.count_distinct(ids).as_py() == len(ids):
-        return
-    rows_of = defaultdict(list)
-    for row, post_id in enumerate(ids.to_pylist()):
-        rows_of[post_id].append(row)
-    repeated = {post_id: rows for post_id, rows in rows_of.items() if len(rows) > 1}
-    examples = [
-        f"'{post_id}' in {_listed([_row_name(row, parts) for row in rows])}"
-        for post_id, rows in repeated.items()
-    ]
-    found = f"{len(repeated)} used more than once: {_listed(examples, separator='; ')}"
-    fix = "Drop the repeated posts or give them ids of their own."
-    raise DataError(name, "unique ids", found, fix)
-
-
-def _row_name(row: int, parts: list[_Part]) -> str:
-    """The place of a row of all parts, such as `line 7`, with its file if there are several."""
-    part = 0
-    while row >= len(parts[part].table):
-        row -= len(parts[part].table)
-        part += 1
-    lines = parts[part].lines
-    place = f"row {row}" if lines is None else f"line {lines[row]}"
-    return place if len(parts) == 1 else f"{parts[part].name} {place}"
-
-
-def _listed(items: list[str], separator: str = ", ") -> str:
-    more = [f"and {len(items) - _SHOWN} more"] if len(items) > _SHOWN else []
-    return separator.join([*items[:_SHOWN], *more])
+        if len(names) == 1:
+            fix += " If its cells are parted by something unusual, name that in data.delimiter."
+        shown = f"the columns {sorted(names)[:_SHOWN_NAMES]}"
+        more = f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
+        raise DataError(name, expected, shown + more, fix)

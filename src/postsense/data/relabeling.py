@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from postsense.atomic import replacing
-from postsense.data.readers import read_jsonl
+from postsense.data.chunks import chunk_of_rows
+from postsense.data.json_tables import rows_of_lines
+from postsense.data.text_files import lines_of, open_text
 from postsense.errors import DataError, nearest
+from postsense.files import UnreadableFileError, refuse_irregular
 
 _LINE = re.compile(r"([01]{2})\s*->\s*([01]{2})\s*:(.*)")
 _ROW = re.compile(r"-?[0-9]{1,18}")
@@ -70,7 +73,7 @@ def relabel_table(
     Raises: DataError: not JSONL, no such column, a line or a row that cannot be used, or labels
         that are not those the file says they were.
     """
-    _refuse_unfit_files(table, out)
+    _refuse_unfit_files(table, corrections, out)
     labels = _read_labels(table, columns)
     changes = read_changes(corrections, len(labels.bits))
     _refuse_other_labels(table, labels, changes, columns)
@@ -143,29 +146,34 @@ def _row_number(where: str, item: str, rows: int) -> int:
 
 def _lines(file: Path) -> list[str]:
     try:
-        return file.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        found = "no such file" if isinstance(error, FileNotFoundError) else str(error)
+        refuse_irregular(file)
+        with open_text(file) as text:
+            return list(lines_of(file, text))
+    except UnreadableFileError as error:
         fix = "Write lines as '01->11: 12, 40'."
-        raise DataError(file, "a text file of corrections in UTF-8", found, fix) from None
+        raise DataError(file, "a text file of corrections in UTF-8", error.found, fix) from None
 
 
-def _refuse_unfit_files(table: Path, out: Path) -> None:
+def _refuse_unfit_files(table: Path, corrections: Path, out: Path) -> None:
     for file in (table, out):
         if file.suffix.lower() != ".jsonl":
             fix = "Corrections are made in JSONL, whose nested columns are kept as they are."
             raise DataError(file, "a table that ends in .jsonl", f"'{file.suffix}'", fix)
-    if not table.is_file():
-        raise DataError(table, "a table", "no such file", "Check the path.")
-    if table.resolve() == out.resolve():
-        raise DataError(out, "another file than the table", "the table", "Choose another --out.")
+    try:
+        refuse_irregular(table)
+    except UnreadableFileError as error:
+        raise DataError(table, "a table", error.found, "Check the path.") from None
+    for name, file in (("the table", table), ("the corrections", corrections)):
+        if out.exists() and file.exists() and out.samefile(file):
+            raise DataError(out, f"another file than {name}", name, "Choose another --out.")
 
 
 def _read_labels(table: Path, columns: RelabelColumns) -> _Labels:
     wanted = [columns.text, columns.image, *([columns.joint] if columns.joint else [])]
     values: dict[str, list[Any]] = {name: [] for name in wanted}
     lines, found, names = list[int](), set[str](), set[str]()
-    for chunk in read_jsonl(table, wanted):
+    for number, row in rows_of_lines(table):
+        chunk = chunk_of_rows([row], wanted, [number])
         lines += chunk.lines or []
         found.update(chunk.columns)
         names.update(chunk.names)
@@ -224,10 +232,8 @@ def _joint_names(
 
 
 def _raw_rows(table: Path) -> Iterator[dict[str, Any]]:
-    with table.open(encoding="utf-8-sig", newline="") as file:
-        for line in file:
-            if not line.isspace():
-                yield json.loads(line)
+    for _, row in rows_of_lines(table):
+        yield row
 
 
 def _correct(

@@ -1,5 +1,6 @@
 """What a user passes as posts: a file, a folder or a table in memory → tables that can be read."""
 
+import glob
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,23 +14,35 @@ from postsense.data.readers import (
     Chunk,
     read_arrow,
     read_csv,
+    read_dataset,
     read_frame,
+    read_json,
     read_jsonl,
     read_parquet,
     read_rows,
 )
+from postsense.data.split_names import known_split
 from postsense.errors import DataError
+from postsense.files import UnreadableFileError, refuse_irregular
 
-SUFFIXES = (".csv", ".jsonl", ".parquet")
-SPLIT_ALIASES: Final[Mapping[str, str]] = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "dev": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
+SUFFIXES = (".csv", ".jsonl", ".parquet")  # of the metadata of image folders
+ALL_SUFFIXES = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".parquet")
+_DELIMITED = (".csv", ".tsv", ".tab", ".txt")
+_READERS: Final[Mapping[str, Callable[[Path, Collection[str]], Iterator[Chunk]]]] = {
+    ".json": read_json,
+    ".jsonl": read_jsonl,
+    ".ndjson": read_jsonl,
+    ".parquet": read_parquet,
+}
+_OTHERS: Final[Mapping[str, tuple[str, str]]] = {
+    **dict.fromkeys(
+        (".xlsx", ".xls", ".xlsm", ".xlsb", ".ods", ".numbers"),
+        ("a spreadsheet", "Save it there as 'CSV UTF-8 (comma delimited)', and pass that file."),
+    ),
+    **dict.fromkeys(
+        (".zip", ".tar", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar"),
+        ("an archive", "Unpack it, and pass the table in it."),
+    ),
 }
 
 
@@ -37,8 +50,8 @@ SPLIT_ALIASES: Final[Mapping[str, str]] = {
 class RawTable:
     """A table that can be read, chunk by chunk and only the wanted columns, with `read(wanted)`.
 
-    Pictures are relative to `folder`. `split` is set if a sub-folder gives it; `is_image_folder`
-    if the pictures are under `file_name`, as in Hugging Face's imagefolder.
+    Pictures are relative to `folder`. `split` is what a file, folder or dictionary is named after;
+    `is_image_folder` if the pictures are under `file_name`, as in Hugging Face's imagefolder.
     """
 
     name: str
@@ -48,86 +61,98 @@ class RawTable:
     is_image_folder: bool = False
 
 
-def open_tables(source: Any) -> list[RawTable]:
-    """The tables behind a path, a pandas.DataFrame, a pyarrow.Table or a list of dicts.
+def open_tables(source: Any, delimiter: str | None = None) -> list[RawTable]:
+    """The tables behind a path, a pattern such as "posts/*.parquet", or an object in memory.
 
-    There is more than one only for an image folder with a sub-folder for each split.
+    A path is a file that ends in one of ALL_SUFFIXES, gzipped or not; an image folder; a folder
+    of class folders; or a folder with the parts of a table. An object is a pandas.DataFrame, a
+    pyarrow.Table, another Arrow table, a datasets.Dataset or a dictionary of such, or a list of
+    dicts. There is more than one table if there are parts, or splits of their own.
+
+    Args:
+        delimiter: what parts the cells of text files; None: a guess.
     Raises: DataError: nothing there, or a kind of table that is not read.
     """
     if isinstance(source, str | os.PathLike):
-        path = Path(source)
-        return _open_folder(path) if path.is_dir() else [_open_file(path)]
+        return _open_path(Path(source), delimiter)
+    here = Path.cwd()
     if isinstance(source, pa.Table):
-        return [RawTable("pyarrow.Table", Path.cwd(), partial(read_arrow, source))]
+        return [RawTable("pyarrow.Table", here, partial(read_arrow, source))]
     if hasattr(source, "iloc") and hasattr(source, "columns"):
-        return [RawTable("DataFrame", Path.cwd(), partial(read_frame, source))]
+        return [RawTable("DataFrame", here, partial(read_frame, source))]
+    if _is_dataset(source):
+        return [RawTable("Dataset", here, partial(read_dataset, source))]
+    if isinstance(source, Mapping) and source and all(map(_is_dataset, source.values())):
+        return [
+            RawTable(
+                f"Dataset '{name}'",
+                here,
+                partial(read_dataset, part),
+                split=known_split(str(name)) or str(name),
+            )
+            for name, part in source.items()
+        ]
+    if hasattr(source, "__arrow_c_stream__"):
+        table = pa.table(source)
+        return [RawTable(type(source).__name__, here, partial(read_arrow, table))]
     if isinstance(source, Sequence) and not isinstance(source, bytes):
-        return [RawTable("list of rows", Path.cwd(), partial(read_rows, source))]
+        return [RawTable("list of rows", here, partial(read_rows, source))]
     raise DataError(
         "posts",
-        "a path, a pandas.DataFrame, a pyarrow.Table or a list of dicts",
+        "a path, a pandas.DataFrame, a pyarrow.Table, a datasets.Dataset or a list of dicts",
         f"'{type(source).__name__}'",
         "Pass one of these.",
     )
 
 
-def _open_file(path: Path) -> RawTable:
-    if not path.exists():
-        raise DataError(path, "a table", "no such file", "Check the path.")
-    readers: dict[str, Callable[[Path, Collection[str]], Iterator[Chunk]]] = {
-        ".csv": read_csv,
-        ".jsonl": read_jsonl,
-        ".parquet": read_parquet,
-    }
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
-        raise DataError(
-            path,
-            f"a table that ends in {_any_of(SUFFIXES)}",
-            f"'{path.suffix}'" if path.suffix else "no suffix",
-            "Save the table in one of these formats.",
-        )
-    return RawTable(str(path), path.absolute().parent, partial(reader, path))
+def open_file(path: Path, delimiter: str | None = None) -> RawTable:
+    """The table in a file, whose name tells the format. Raises: DataError."""
+    try:
+        refuse_irregular(path)
+    except UnreadableFileError as error:
+        raise DataError(path, "a table", error.found, "Check the path.") from None
+    suffix = format_of(path)
+    if suffix in _DELIMITED:
+        return RawTable(str(path), _folder_of(path), partial(read_csv, path, delimiter=delimiter))
+    if suffix in _READERS:
+        return RawTable(str(path), _folder_of(path), partial(_READERS[suffix], path))
+    found = f"'{path.suffix}'" if path.suffix else "no suffix"
+    found, fix = _OTHERS.get(suffix, (found, "Save the table in one of these formats."))
+    raise DataError(path, f"a table that ends in {any_of(ALL_SUFFIXES)}", found, fix)
 
 
-def _open_folder(folder: Path) -> list[RawTable]:
-    """The metadata file of the folder, or those of its train, validation and test sub-folders."""
-    metadata = _metadata_file(folder)
-    if metadata is not None:
-        return [_open_metadata(metadata, split=None)]
-    tables = []
-    for inner in sorted(item for item in folder.iterdir() if item.is_dir()):
-        split, metadata = SPLIT_ALIASES.get(inner.name.lower()), _metadata_file(inner)
-        if split is not None and metadata is not None:
-            tables.append(_open_metadata(metadata, split))
-    if not tables:
-        raise _no_metadata_error(folder)
-    return tables
+def format_of(path: Path) -> str:
+    """The end of a file's name that tells the format, without `.gz`."""
+    return Path(path.name.lower().removesuffix(".gz")).suffix
 
 
-def _open_metadata(path: Path, split: str | None) -> RawTable:
-    table = _open_file(path)
-    return RawTable(table.name, table.folder, table.read, split, is_image_folder=True)
-
-
-def _metadata_file(folder: Path) -> Path | None:
-    found = [folder / f"metadata{suffix}" for suffix in SUFFIXES]
-    found = [path for path in found if path.is_file()]
-    if len(found) > 1:
-        names = [path.name for path in found]
-        raise DataError(folder, "one metadata file", f"{names}", "Keep one, or pass its path.")
-    return found[0] if found else None
-
-
-def _no_metadata_error(folder: Path) -> DataError:
-    tables = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
-    return DataError(
-        folder,
-        f"metadata{_any_of(SUFFIXES)} in the folder or in its train, validation, test sub-folders",
-        "a folder without one",
-        f"Pass the table itself: '{tables[0]}'." if tables else "Write one row for each picture.",
-    )
-
-
-def _any_of(names: Sequence[str]) -> str:
+def any_of(names: Sequence[str]) -> str:
+    """The names as words: `a, b or c`."""
     return f"{', '.join(names[:-1])} or {names[-1]}"
+
+
+def _open_path(path: Path, delimiter: str | None) -> list[RawTable]:
+    from postsense.data.folders import open_files, open_folder
+
+    if path.is_dir():
+        return open_folder(path, delimiter)
+    if not path.exists() and glob.has_magic(str(path)):
+        found = [Path(name) for name in glob.glob(str(path), recursive=True)]  # noqa: PTH207
+        files = [file for file in found if not file.is_dir()]
+        if not files:
+            raise DataError(path, "tables whose names are like this", "none", "Check the pattern.")
+        return open_files(files, delimiter)
+    return [open_file(path, delimiter)]
+
+
+def _folder_of(path: Path) -> Path:
+    return path.absolute().parent
+
+
+def _is_dataset(source: Any) -> bool:
+    """Whether it is a datasets.Dataset, by what it can do: the package need not be there."""
+    has_all = all(hasattr(source, name) for name in ("with_format", "features", "column_names"))
+    if has_all and not hasattr(source, "__len__"):
+        fix = "Load it without streaming=True."
+        raise DataError("posts", "a datasets.Dataset", f"'{type(source).__name__}'", fix)
+    return has_all

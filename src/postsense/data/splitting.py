@@ -7,8 +7,9 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 
+from postsense.data.identities import free_ids
 from postsense.errors import DataError, nearest
-from postsense.posts import Posts
+from postsense.posts import SCHEMA, Posts
 
 KNOWN_SPLITS = ("train", "val", "test")
 
@@ -41,7 +42,9 @@ def split_posts(
     """Read the split column, add `validation` as val, or draw val from train, class by class.
 
     Rows without a split are train rows. Rows of a split other than train, val and test are not
-    used. Without any labelled val post, validation_fraction of train becomes val.
+    used. Without any labelled val post, validation_fraction of train becomes val: of a class of
+    two posts or more one at least, and all but one at most. Ids that were made up for one of two
+    tables give way to those of the other.
 
     unlabeled: "keep": posts of train without a label stay. Then the classes are those of all
         labelled posts, and val is drawn from the labelled posts of train, one a class at least:
@@ -63,7 +66,7 @@ def split_posts(
     carved = len(rows["val"]) == 0
     if carved:
         train = rows["train"][[label is not None for label in labels[rows["train"]]]]
-        chosen = train[_draw(labels[train], validation_fraction, seed, least=int(keep))]
+        chosen = train[_draw(labels[train], validation_fraction, seed, least=1, last=keep)]
         rows["train"], rows["val"] = np.setdiff1d(rows["train"], chosen), chosen
         carved = not keep or len(chosen) > 0
     return Splits(used, rows["train"], rows["val"], rows["test"], classes, carved, left_out)
@@ -89,16 +92,32 @@ def _with_validation(
             f"{int((name == 'val').sum())} rows with split 'val'",
             "Leave out --validation, or the val rows.",
         )
-    shared = sorted(set(labeled.column("id")) & set(extra.column("id")))
-    if shared:
-        raise DataError(
-            validation.name,
-            f"ids that are not in {labeled.name}",
-            f"{len(shared)} shared ids, the first '{shared[0]}'",
-            "Remove them from one table.",
-        )
+    labeled, extra = _told_apart(labeled, extra)
     table = pa.concat_tables([labeled.table, extra.table])
-    return Posts(table, labeled.name), np.concatenate([name, np.full(len(extra), "val")])
+    return labeled.with_table(table), np.concatenate([name, np.full(len(extra), "val")])
+
+
+def _told_apart(posts: Posts, more: Posts) -> tuple[Posts, Posts]:
+    """Both, without an id that they share; made-up ones give way. Raises: DataError: others."""
+    ids, others = posts.column("id"), more.column("id")
+    shared = sorted(set(ids) & set(others))
+    if not shared:
+        return posts, more
+    if more.made_ids:
+        return posts, _with_ids(more, free_ids(others, set(ids), "val-"))
+    if posts.made_ids:
+        return _with_ids(posts, free_ids(ids, set(others), "row-")), more
+    raise DataError(
+        more.name,
+        f"ids that are not in {posts.name}",
+        f"{len(shared)} shared ids, the first '{shared[0]}'",
+        "Remove them from one table.",
+    )
+
+
+def _with_ids(posts: Posts, ids: list[str]) -> Posts:
+    column = pa.array(ids, pa.string())
+    return posts.with_table(posts.table.set_column(0, SCHEMA.field("id"), column), posts.extra)
 
 
 def _with_unlabeled_train(posts: Posts) -> Posts:
@@ -163,15 +182,24 @@ def _refuse_unknown(where: str, split: str, labels: np.ndarray, classes: tuple[s
         )
 
 
-def _draw(labels: np.ndarray, fraction: float, seed: int, least: int = 0) -> np.ndarray:
+def classes_without(splits: Splits, part: Literal["val", "test"]) -> dict[str, int]:
+    """The classes that no post of val, or test, has, and how many posts of train have each."""
+    labels = np.array(splits.posts.column("label"), dtype=object)
+    present, trained = set(labels[getattr(splits, part)]), Counter(labels[splits.train])
+    return {name: trained[name] for name in splits.classes if name not in present}
+
+
+def _draw(
+    labels: np.ndarray, fraction: float, seed: int, least: int = 0, *, last: bool = False
+) -> np.ndarray:
     """A mask over labels: about `fraction` of each class, `least` posts at least.
 
-    A class keeps one post at least that is not chosen, unless `least` asks for all it has.
+    A class keeps one post at least that is not chosen, unless `last` says that it may be.
     """
     generator = np.random.default_rng([seed, len(labels)])
     chosen = np.zeros(len(labels), dtype=bool)
     for label in sorted(set(labels)):
         rows = generator.permutation(np.flatnonzero(labels == label))
-        wanted = min(len(rows) - 1, round(fraction * len(rows)))
-        chosen[rows[: max(least, wanted)]] = True
+        wanted = min(len(rows) - 1, max(least, round(fraction * len(rows))))
+        chosen[rows[: max(least, wanted) if last else wanted]] = True
     return chosen
