@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from postsense.config import EncoderSettings
+from postsense.config import EncoderSettings, TextEncoderSettings
 from postsense.config_loading import parse_config
 from postsense.data.loading import load_posts
 from postsense.encoders import encode
@@ -17,7 +17,7 @@ from postsense.encoders.encode import encode_pictures, encode_texts
 from postsense.encoders.features import Encoded, FeatureColumn
 from postsense.encoders.frozen import FrozenImageEncoder, FrozenTextEncoder
 from postsense.errors import PictureError
-from postsense.posts import Posts
+from postsense.posts import Posts, posts_of_texts
 
 Array = np.ndarray[Any, Any]
 
@@ -307,3 +307,22 @@ def test_posts_without_any_picture_still_have_a_width(settings: EncoderSettings)
 
     assert all_of(column).tolist() == [[0, 0, 0], [0, 0, 0]]
     assert bad == {}
+
+
+def test_texts_without_unknown_signs_keep_their_features(
+    tiny_bert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computed = []
+    encoding = FrozenTextEncoder.encode
+
+    def encode(self: FrozenTextEncoder, ids: Any) -> list[Encoded]:
+        computed.extend([self.settings.unknown] * len(ids))
+        return encoding(self, ids)
+
+    monkeypatch.setattr(FrozenTextEncoder, "encode", encode)
+    posts = posts_of_texts(["rain bus rain", "bus 🌧 rain", "สวัสดี bus"], "texts")
+    for unknown in ("keep", "words"):
+        text = TextEncoderSettings(name=str(tiny_bert), unknown=unknown)
+        encoder = FrozenTextEncoder(EncoderSettings(text=text), torch.device("cpu"))
+        encode_texts(posts, encoder, with_tokens=False, threads=1)
+    assert computed == ["keep", "keep", "keep", "words"]

@@ -1,5 +1,6 @@
 """What frozen encoders computed is kept in half precision and comes back padded and masked."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 
 from postsense.encoders.features import Encoded, FeatureColumn, FeatureStore, statistics
 from postsense.encoders.shards import content_key
-from postsense.errors import EncoderError
+from postsense.errors import DiskFullError, EncoderError
 
 Array = np.ndarray[Any, Any]
 
@@ -32,6 +33,26 @@ def items_of(*numbers: float, lengths: tuple[int, ...] | None = None) -> list[En
 
 def open_store(folder: Path, *, with_tokens: bool = False) -> FeatureStore:
     return FeatureStore(folder, with_tokens=with_tokens)
+
+
+def test_a_store_on_a_full_disk_goes_on_when_there_is_room(
+    small_disk: Callable[[int], Path],
+) -> None:
+    folder, many = small_disk(100) / "features", [np.zeros(40_000, dtype=np.float32)] * 2
+    with pytest.raises(DiskFullError, match="expected room on the disk for it"):
+        open_store(folder).append(keys_of("a", "b"), [Encoded(vector) for vector in many])
+    assert open_store(folder).find(keys_of("a")).tolist() == [-1]
+    small_disk(1000)
+    open_store(folder).append(keys_of("a", "b"), [Encoded(vector + 1) for vector in many])
+    assert (open_store(folder).pooled(np.array([0, 1])) == 1).all()
+
+
+def test_two_that_encode_the_same_posts_at_once_both_find_them(tmp_path: Path) -> None:
+    first, second = open_store(tmp_path), open_store(tmp_path)
+    for store in (first, second):
+        store.append(keys_of("a", "b"), items_of(1, 2))
+    for store in (first, second, open_store(tmp_path)):
+        assert store.pooled(store.find(keys_of("b", "a"))).tolist() == [[2, 4], [1, 2]]
 
 
 def test_vectors_are_found_again_by_content(tmp_path: Path) -> None:

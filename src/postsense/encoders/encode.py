@@ -3,19 +3,20 @@
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 from typing import Any, Generic
 
 import numpy as np
+import torch
 
-from postsense.data.images import read_picture
-from postsense.data.text import normalize_text
+from postsense.data.images import identity_of, read_picture
 from postsense.encoders.features import Encoded, FeatureColumn, FeatureStore
 from postsense.encoders.frozen import FrozenImageEncoder, FrozenTextEncoder
 from postsense.encoders.shards import Item, ShardStore, content_key
-from postsense.errors import PictureError
+from postsense.errors import EncoderError, PictureError
 from postsense.posts import Posts
 from postsense.progress import Progress, silent
 
@@ -36,6 +37,7 @@ def encode_texts(
     progress: Progress = silent,
 ) -> FeatureColumn:
     """The features of the posts' texts; only texts that were never seen are computed."""
+    encoder.check()
     store = feature_store(encoder.cache, encoder.key, with_tokens=with_tokens)
     rows = [np.zeros(0, dtype=np.int64)]
     for start, texts in _chunks(posts, "text"):
@@ -59,11 +61,16 @@ def encode_pictures(
     def encode(paths: Sequence[str]) -> list[Encoded | PictureError]:
         return _encode_files(paths, encoder)
 
+    encoder.check()
     store = feature_store(encoder.cache, encoder.key, with_tokens=with_tokens)
-    files = Files("image", "encode pictures", read_picture, encode, encoder.batch_size)
+
+    def read(path: str) -> bytes:
+        return identity_of(read_picture(path), path, encoder.policy)
+
+    files = Files("image", "encode pictures", read, encode, encoder.batch_size)
     rows, bad = keep_files(posts, files, store, threads=threads, progress=progress)
     if not store.shards:  # as for texts; no picture file is empty, so the key is never asked for
-        black = np.zeros((3, encoder.policy.crop_px, encoder.policy.crop_px), dtype=np.float32)
+        black = np.zeros((3, *encoder.policy.size_px), dtype=np.float32)
         store.append(np.array([content_key(b"")], dtype=np.uint64), encoder.encode([black]))
     return FeatureColumn(store, rows), bad
 
@@ -137,7 +144,7 @@ def _encode_texts(
     threads: int,
     tick: _Ticker,
 ) -> Array:
-    cleaned = [normalize_text(text, encoder.settings.normalize) if text else "" for text in texts]
+    cleaned = encoder.reader(texts)
     present = np.array([bool(text) for text in cleaned], dtype=bool)
     keys = np.array([content_key(text.encode()) for text in cleaned], dtype=np.uint64)
     unseen = store.unseen(keys, present)
@@ -174,9 +181,16 @@ def _keep_files(
     tick(0, 0)
     rows = np.where(present, store.find(keys), -1)
     for post in np.flatnonzero(present & (rows < 0)):
-        error = failed[_key(keys[post])]  # of whichever copy of the file was encoded
+        error = failed.get(_key(keys[post]))  # of whichever copy of the file was encoded
+        if error is None:
+            raise _not_kept(store.folder)
         bad[int(post)] = PictureError(paths[int(post)], error.expected, error.found, error.fix)
     return rows, bad
+
+
+def _not_kept(folder: Path) -> EncoderError:
+    expected, found = "what has just been written there", "something else when it was read again"
+    return EncoderError(folder, expected, found, "Check the disk, or set encoders.cache=FOLDER.")
 
 
 def _encode_files(
@@ -232,6 +246,8 @@ def _compute(
     tick: _Ticker,
 ) -> dict[tuple[int, int], PictureError]:
     """Run the jobs on several threads and keep their results; returns what failed, by key."""
+    if len(jobs):
+        store.open_for_writing()
     failed: dict[tuple[int, int], PictureError] = {}
     todo, done = sum(len(job) for job in jobs), 0
     shard = _OpenShard(store)
@@ -258,7 +274,7 @@ def _in_order(
 ) -> Iterator[tuple[Array, list[Item | PictureError]]]:
     """Results in the order of their jobs; a bounded number of jobs is under way at any time."""
     waiting: deque[tuple[Array, Future[list[Item | PictureError]]]] = deque()
-    with ThreadPoolExecutor(threads) as workers:
+    with _one_torch_thread(), ThreadPoolExecutor(threads) as workers:
         for job in jobs:
             waiting.append((job, workers.submit(work, job)))
             if len(waiting) > threads * LOOKAHEAD:
@@ -266,6 +282,17 @@ def _in_order(
                 yield posts, future.result()
         for posts, future in waiting:
             yield posts, future.result()
+
+
+@contextmanager
+def _one_torch_thread() -> Iterator[None]:
+    """Jobs share the cores as they are: sums would depend on how many work on one of them."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class _OpenShard(Generic[Item]):

@@ -105,7 +105,7 @@ class FeatureStore(ShardStore[Encoded]):
                 "an empty feature store",
                 "Give posts that have this modality, or a fusion that does not read it.",
             )
-        return self.shards[0]
+        return next((shard for shard in self.shards if shard.is_checked), self.shards[0])
 
 
 @dataclass(frozen=True)

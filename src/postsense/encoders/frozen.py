@@ -1,17 +1,19 @@
 """Frozen encoders: a text or a picture → its features.
 
-Under ONNX Runtime they are the same to the bit whatever batch a post is in; torch, which takes over
-where an export fails or is slower, rounds in an order that depends on the batch (about 1e-6).
+On the CPU they are the same to the bit whatever batch a post is in: under ONNX Runtime, and under
+torch, which takes over where an export fails or is slower and is given one post at a time.
 """
 
 import json
 import logging
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from contextlib import suppress
+from dataclasses import replace
+from functools import cached_property, partial
 from pathlib import Path
 from threading import Lock
 from time import perf_counter
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,7 +23,12 @@ from postsense.atomic import write_json
 from postsense.config import EncoderSettings
 from postsense.data.images import decode_picture, normalize_pixels
 from postsense.encoders import builtin
-from postsense.encoders.backbone import load_image_backbone, load_text_backbone
+from postsense.encoders.backbone import (
+    ImageBackbone,
+    TextBackbone,
+    load_image_backbone,
+    load_text_backbone,
+)
 from postsense.encoders.embeddings import Pooling, pool
 from postsense.encoders.features import Encoded
 from postsense.encoders.onnx import export_session, run_session
@@ -29,10 +36,16 @@ from postsense.encoders.pretrained import (
     BUILTIN,
     cache_folder,
     fingerprint_folder,
+    hides_patches,
     image_checkpoint,
+    reason_of,
     text_checkpoint,
 )
 from postsense.encoders.processors import Tokenizer, load_tokenizer, picture_policy
+from postsense.encoders.reading import TextReader
+from postsense.encoders.shards import keeping
+from postsense.encoders.trials import made_up_texts
+from postsense.errors import EncoderError
 
 logger = logging.getLogger(__name__)
 Array = np.ndarray[Any, Any]
@@ -72,15 +85,44 @@ class FrozenTextEncoder:
         """Texts to token ids."""
         return load_tokenizer(self.folder, self.settings.max_length)
 
+    def check(self) -> None:
+        """Try the encoder out, unless an earlier command has found it sound.
+
+        Raises: EncoderError: it cannot be opened, or what it gives means nothing.
+        """
+        if not (self.settings.name == BUILTIN or _found_sound(self.cache, self.key)):
+            self._load()
+            _remember_sound(self.cache, self.key)
+
+    def _load(self) -> TextBackbone:
+        chosen = self.settings
+        trial = partial(self.tokenizer.trial, chosen.pooling)
+        return load_text_backbone(self.folder, chosen.layers, chosen.read_layers, trial)
+
+    @cached_property
+    def reader(self) -> TextReader:
+        """Texts as people wrote them to texts as the tokenizer is given them."""
+        return TextReader(self.settings, lambda: self.tokenizer)
+
     @cached_property
     def _runner(self) -> Runner:
-        chosen = self.settings
-        backbone = load_text_backbone(self.folder, chosen.layers, chosen.read_layers)
-        texts = ["two short texts", "of equal length"]
-        ids = torch.tensor([row[:4] for row in self.tokenizer(texts)])
+        backbone = self._load()
+        if backbone.habits is not None and backbone.habits.shortest > 1:
+            return _torch_runner(backbone, self.device)  # short texts are not exported
+        backbone.habits = None  # since texts of a batch are equally long
         axes = {0: "batch", 1: "length"}
         file = self.cache / "onnx" / f"{self._network}.onnx"
-        return _runner(backbone, [ids, torch.ones_like(ids)], [axes, axes], file, self.device)
+        ids, one = self._examples(backbone)
+        masked = ([ids, torch.ones_like(ids)], [one, torch.ones_like(one)])
+        return _runner(backbone, *masked, [axes, axes], file, self.device)
+
+    def _examples(self, backbone: TextBackbone) -> tuple[Tensor, Tensor]:
+        """Ids to export with, and one text to compare by: not as many, nor as long."""
+        if self.settings.name != BUILTIN:
+            return made_up_texts(backbone.model, 4), made_up_texts(backbone.model, 7)[:1]
+        texts = ["two short texts", "of equal length"]
+        ids = torch.tensor([row[:4] for row in self.tokenizer(texts)])
+        return ids, ids[:1]
 
     def encode(self, ids: Sequence[Sequence[int]]) -> list[Encoded]:
         """Features of texts given as equally many token ids each."""
@@ -94,10 +136,16 @@ class FrozenTextEncoder:
 class FrozenImageEncoder:
     """Picture files → features, through ONNX Runtime on the CPU or torch on a GPU."""
 
-    def __init__(self, settings: EncoderSettings, device: torch.device) -> None:
+    def __init__(
+        self,
+        settings: EncoderSettings,
+        device: torch.device,
+        truncated: Literal["refuse", "use"] = "refuse",
+    ) -> None:
         self.settings, self.device, self.cache = settings.image, device, cache_folder(settings)
         self.folder = image_checkpoint(settings)
-        self.policy = picture_policy(self.folder)
+        policy = picture_policy(self.folder, compared=self.settings.pixels == "checkpoint")
+        self.policy = replace(policy, truncated=truncated)
         self.batch_size = 1 if device.type == "cpu" else 64
         self._loading = Lock()
 
@@ -110,16 +158,33 @@ class FrozenImageEncoder:
     def _network(self) -> str:
         folder = self.folder
         weights = builtin.IMAGE_SHA256[:32] if folder is None else fingerprint_folder(folder)
-        return f"image-{weights}-{self.settings.layers or 'all'}"
+        whole = "-whole" if folder is not None and hides_patches(folder) else ""
+        return f"image-{weights}-{self.settings.layers or 'all'}{whole}"
+
+    def check(self) -> None:
+        """Try the encoder out, unless an earlier command has found it sound.
+
+        Raises: EncoderError: it cannot be opened, or what it gives means nothing.
+        """
+        if not (self.folder is None or _found_sound(self.cache, self.key)):
+            self._load()
+            _remember_sound(self.cache, self.key)
+
+    def _load(self) -> ImageBackbone:
+        chosen, policy = self.settings, self.policy
+        return load_image_backbone(
+            self.folder, chosen.layers, chosen.pooling, lambda: policy.size_px
+        )
 
     @cached_property
     def _runner(self) -> Runner:
-        backbone = load_image_backbone(self.folder, self.settings.layers, self.settings.pooling)
+        backbone = self._load()
         generator = torch.Generator().manual_seed(0)
-        size = self.policy.crop_px
-        pixels = torch.randn((2, 3, size, size), generator=generator)
+        height, width = self.policy.size_px
+        pixels = torch.randn((2, 3, height, width), generator=generator)
+        size = f"{width}" if height == width else f"{height}x{width}"
         file = self.cache / "onnx" / f"{self._network}-{size}.onnx"
-        return _runner(backbone, [pixels], [{0: "batch"}], file, self.device)
+        return _runner(backbone, [pixels], [pixels[:1]], [{0: "batch"}], file, self.device)
 
     def prepare(self, data: bytes, name: str) -> Array:
         """The pixels (3, H, W) of a picture file. Raises: PictureError: not usable."""
@@ -142,36 +207,65 @@ def _encoded(tokens: Array, cls: Array, pooling: Pooling) -> list[Encoded]:
     return [Encoded(vector, row) for vector, row in zip(pooled, tokens, strict=True)]
 
 
+def _found_sound(cache: Path, key: str) -> bool:
+    return _sound_file(cache, key).is_file()
+
+
+def _remember_sound(cache: Path, key: str) -> None:
+    with suppress(OSError):  # of a folder that may only be read: it is tried again next time
+        write_json(_sound_file(cache, key), {"sound": True})
+
+
+def _sound_file(cache: Path, key: str) -> Path:
+    return cache / "tried" / f"{key}.json"
+
+
 def _runner(
     backbone: nn.Module,
     example: Sequence[Tensor],
+    one: Sequence[Tensor],
     dynamic: Sequence[dict[int, str]],
     file: Path,
     device: torch.device,
 ) -> Runner:
-    """ONNX Runtime where it gives what torch gives, and faster; measured once and remembered."""
+    """ONNX Runtime where it gives what torch gives, and faster; measured once and remembered.
+
+    example: inputs to export with. one: inputs of another size, to compare by.
+    """
     plain = _torch_runner(backbone.eval().requires_grad_(False).to(device), device)
     choice = file.with_suffix(".json")
     if device.type != "cpu" or (choice.is_file() and _remembered(choice) == "torch"):
         return plain
     try:
         session = export_session(backbone, example, dynamic, file)
-    except torch.onnx.errors.OnnxExporterError as error:
-        logger.warning("'%s' stays in torch: %s", file.stem, str(error).splitlines()[0])
-        write_json(choice, {"runtime": "torch"})
-        return plain
+    except EncoderError:
+        raise
+    except Exception as error:  # the exporter and ONNX Runtime raise types of their own
+        return _stay(plain, choice, reason_of(error))
 
     def exported(inputs: Sequence[Array]) -> list[Array]:
         return run_session(session, inputs)
 
     if not choice.is_file():
-        one = [tensor[:1].numpy() for tensor in example]  # not the batch size it was exported with
-        agrees = _same_results(exported(one), plain(one))
+        given = [tensor.numpy() for tensor in one]
+        try:
+            agrees = _same_results(exported(given), plain(given))
+        except Exception as error:
+            return _stay(plain, choice, f"its export fails, {reason_of(error)}")
         if not agrees:
             logger.warning("'%s' stays in torch: its export gives other results", file.stem)
-        faster = agrees and _seconds(exported, one) <= _seconds(plain, one)
-        write_json(choice, {"runtime": "onnxruntime" if faster else "torch"})
+        faster = agrees and _seconds(exported, given) <= _seconds(plain, given)
+        with keeping(file.parent):
+            write_json(choice, {"runtime": "onnxruntime" if faster else "torch"})
     return exported if _remembered(choice) == "onnxruntime" else plain
+
+
+def _stay(plain: Runner, choice: Path, reason: str) -> Runner:
+    """Run in torch from now on, and say why."""
+    logger.warning("'%s' stays in torch: %s", choice.stem, reason)
+    with keeping(choice.parent):
+        write_json(choice, {"runtime": "torch"})
+    return plain
 
 
 def _torch_runner(backbone: nn.Module, device: torch.device) -> Runner:
@@ -180,13 +274,20 @@ def _torch_runner(backbone: nn.Module, device: torch.device) -> Runner:
             outputs = backbone(*[torch.from_numpy(array).to(device) for array in inputs])
         return [output.float().cpu().numpy() for output in outputs]
 
-    return run
+    def run_one_by_one(inputs: Sequence[Array]) -> list[Array]:
+        """How products are summed depends on how many there are, so each post is on its own."""
+        rows = range(len(inputs[0]))
+        results = [run([array[row : row + 1] for array in inputs]) for row in rows]
+        return [np.concatenate(parts) for parts in zip(*results, strict=True)]
+
+    return run_one_by_one if device.type == "cpu" else run
 
 
 def _same_results(outputs: Sequence[Array], references: Sequence[Array]) -> bool:
     """Whether no output is further than a thousandth of its reference's norm from it."""
     return all(
-        np.linalg.norm(output - reference) <= 1e-3 * np.linalg.norm(reference)
+        output.shape == reference.shape
+        and np.linalg.norm(output - reference) <= 1e-3 * np.linalg.norm(reference)
         for output, reference in zip(outputs, references, strict=True)
     )
 
@@ -208,6 +309,6 @@ def _seconds(runner: Runner, inputs: Sequence[Array], repeats: int = 5) -> float
 
 def _remembered(choice: Path) -> str:
     try:
-        return str(json.loads(choice.read_text())["runtime"])
-    except (ValueError, KeyError):
+        return str(json.loads(choice.read_text(encoding="utf-8"))["runtime"])
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return "onnxruntime"

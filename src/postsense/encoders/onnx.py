@@ -4,7 +4,7 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from postsense.atomic import replacing
+from postsense.encoders.checksums import file_sum
+from postsense.encoders.shards import keeping
 
 logger = logging.getLogger(__name__)
 Array = np.ndarray[Any, Any]
@@ -42,14 +44,16 @@ def export_session(
 ) -> onnxruntime.InferenceSession:
     """Export module to path unless a sound file is there, and open it.
 
+    Its checksum is kept beside it; an export of a time when there was none is taken as it is.
+
     example: inputs of batch size 2 or more. dynamic: for each input the axes that vary, by name.
     """
-    if path.is_file():
+    if path.is_file() and _is_as_written(path):
         try:
             return open_session(path)
         except Exception as error:  # onnxruntime raises its own, unrelated exception types
             logger.warning("exporting %s again, since it cannot be opened: %s", path.name, error)
-    with replacing(path) as temporary, _quiet_export():
+    with keeping(path.parent), replacing(path) as temporary, _quiet_export():
         torch.onnx.export(
             module.eval(),
             tuple(example),
@@ -60,7 +64,32 @@ def export_session(
             external_data=False,
             verbose=False,
         )
+    _keep_sum(path)
     return open_session(path)
+
+
+def _is_as_written(path: Path) -> bool:
+    """Whether a file fits the checksum beside it, which it gets where there is none."""
+    try:
+        kept = _sum_of(path).read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        _keep_sum(path)
+        return True
+    except (OSError, ValueError):
+        kept = "none that can be read"
+    if kept == file_sum(path):
+        return True
+    logger.warning("exporting %s again, since it has changed on the disk", path.name)
+    return False
+
+
+def _keep_sum(path: Path) -> None:
+    with suppress(OSError), replacing(_sum_of(path)) as temporary:  # a cache that may only be read
+        temporary.write_text(file_sum(path) + "\n", encoding="ascii")
+
+
+def _sum_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sum")
 
 
 def run_session(session: onnxruntime.InferenceSession, inputs: Sequence[Array]) -> list[Array]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from postsense.data.images import PicturePolicy, decode_picture, read_picture
+from postsense.data.images import PicturePolicy, decode_picture, identity_of, read_picture
 from postsense.encoders.encode import Files, keep_files
 from postsense.encoders.shards import ShardStore
 from postsense.errors import PictureError
@@ -19,11 +19,15 @@ BATCH = 8  # pictures a thread decodes at a time
 
 
 class PixelStore(ShardStore[Array]):
-    """Pictures under one policy, memory-mapped. Its shards hold `pixels` (n, H, W, 3) uint8."""
+    """Pictures under one policy, memory-mapped. Its shards hold `pixels` (n, H, W, 3).
 
-    def __init__(self, folder: Path, size_px: int) -> None:
+    They are uint8, or float32 where an encoder's own steps have scaled them.
+    """
+
+    def __init__(self, folder: Path, policy: PicturePolicy) -> None:
         super().__init__(folder)
-        self.size_px = size_px
+        self.size_px = policy.size_px
+        self.dtype = np.uint8 if policy.own is None else np.float32
 
     def compact(self, item: Array) -> Array:
         """The picture in memory of its own."""
@@ -34,8 +38,8 @@ class PixelStore(ShardStore[Array]):
         self.write_shard(keys, {"pixels": np.stack(items)})
 
     def pixels(self, rows: Array) -> Array:
-        """Pictures (n, H, W, 3) uint8 of these rows; zeros for row -1."""
-        values = np.zeros((len(rows), self.size_px, self.size_px, 3), dtype=np.uint8)
+        """Pictures (n, H, W, 3) of these rows; zeros for row -1."""
+        values = np.zeros((len(rows), *self.size_px, 3), dtype=self.dtype)
         for shard, selected, local in self.by_shard(rows):
             values[selected] = shard["pixels"][local]
         return values
@@ -58,14 +62,18 @@ def decode_pictures(
 ) -> DecodedPictures:
     """The posts' pictures as pixels; only pictures that were never seen are decoded.
 
-    cache: folder of what is kept; a picture of 224 px takes 147 KiB there.
+    cache: folder of what is kept; a picture of 224 px takes 147 KiB there, or four times as much
+        where an encoder's own steps have scaled it.
     """
 
     def decode(paths: Sequence[str]) -> list[Array | PictureError]:
         return [_decode(path, policy) for path in paths]
 
-    store = PixelStore(cache / "pixels" / policy.key, policy.crop_px)
-    files = Files("image", "decode pictures", read_picture, decode, BATCH)
+    def read(path: str) -> bytes:
+        return identity_of(read_picture(path), path, policy)
+
+    store = PixelStore(cache / "pixels" / policy.key, policy)
+    files = Files("image", "decode pictures", read, decode, BATCH)
     rows, broken = keep_files(posts, files, store, threads=threads, progress=progress)
     return DecodedPictures(store, rows, broken)
 

@@ -1,14 +1,14 @@
 """Finding and loading pretrained checkpoints: built-in, local folder or Hugging Face name."""
 
 import hashlib
+import json
 import logging
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
 
 from postsense.config import EncoderSettings
@@ -17,6 +17,13 @@ from postsense.errors import EncoderError
 
 BUILTIN = "builtin"
 PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model", "*.codes"]
+_SETTINGS = (
+    "config.json",
+    "tokenizer_config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+)
+_WANTS_CODE = ("custom code", "not recognize this architecture", "Unrecognized")
 
 
 def checkpoint_folder(name: str, where: str, allow_download: bool) -> Path:
@@ -58,10 +65,7 @@ def image_checkpoint(settings: EncoderSettings) -> Path | None:
 
 def cache_folder(settings: EncoderSettings) -> Path:
     """Where features and exported encoders are kept."""
-    if settings.cache is not None:
-        return settings.cache.expanduser()
-    chosen = os.environ.get("POSTSENSE_CACHE")
-    return Path(chosen) if chosen else Path.home() / ".cache" / "postsense"
+    return settings.cache_folder
 
 
 def _cached_snapshot(name: str, where: str, allow_download: bool) -> Path:
@@ -71,12 +75,11 @@ def _cached_snapshot(name: str, where: str, allow_download: bool) -> Path:
     try:
         path = snapshot_download(name, local_files_only=not allow_download, allow_patterns=PATTERNS)
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError):
-        raise EncoderError(
-            where,
-            f"'{BUILTIN}', a local folder or a Hugging Face model in the local cache",
-            f"'{name}'",
-            "Check the name, or allow the download with --set encoders.allow_download=true.",
-        ) from None
+        places = f"'{BUILTIN}', a local folder or a Hugging Face model in the local cache"
+        fix = "Check the name, or allow the download with --set encoders.allow_download=true."
+        if allow_download:
+            places, fix = f"{places} or on the hub", "Check the name, and that the hub is reached."
+        raise EncoderError(where, places, f"'{name}'", fix) from None
     return Path(path)
 
 
@@ -118,30 +121,78 @@ def load_model(folder: Path, where: str, *, pretrained: bool = True) -> nn.Modul
     try:
         with quiet_transformers():
             return _load(folder, where, pretrained=pretrained).eval()
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise EncoderError(
-            where, "a checkpoint that transformers can load", f"'{folder}': {reason}"
-        ) from None
+    except EncoderError:
+        raise
+    except Exception as error:  # a stranger's settings have transformers raise anything
+        raise cannot_load(folder, where, "a checkpoint that transformers can load", error) from None
+
+
+def cannot_load(
+    folder: Path, where: str, expected: str, error: Exception, fix: str = ""
+) -> EncoderError:
+    """The error for a part of a checkpoint that transformers refuses, maybe for want of its code.
+
+    fix: what helps where it is not that the checkpoint comes with code.
+    """
+    asking = _asks_for_its_code(folder)
+    if asking is None or not any(words in str(error) for words in _WANTS_CODE):
+        return EncoderError(where, expected, f"'{folder}': {reason_of(error)}", fix)
+    return EncoderError(
+        where,
+        "a checkpoint of an architecture that transformers knows",
+        f"'{folder}', whose '{asking}' asks for its own code",
+        "The code of a checkpoint is never run. Name another checkpoint.",
+    )
+
+
+def reason_of(error: Exception) -> str:
+    """The first line of what another library says went wrong, to be quoted within a line."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].rstrip(".: ")
+
+
+def _asks_for_its_code(folder: Path) -> str | None:
+    """The first settings file of a checkpoint that names Python files, None if none does."""
+    for name in _SETTINGS:
+        file = folder / name
+        if file.is_file() and b'"auto_map"' in file.read_bytes():
+            return name
+    return None
+
+
+def read_settings(file: Path) -> dict[str, Any]:
+    """What a JSON file of a checkpoint says; {} where there is none, or it says nothing."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def load_config(folder: Path) -> Any:
+    """The checkpoint's configuration, as transformers reads it. Raises: whatever it raises."""
+    from transformers import AutoConfig
+
+    return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 
 def _load(folder: Path, where: str, *, pretrained: bool) -> nn.Module:
-    from transformers import AutoConfig, AutoModel
+    from transformers import AutoModel
 
     if pretrained:
         model: nn.Module
         model, report = AutoModel.from_pretrained(
             folder,
             local_files_only=True,
+            trust_remote_code=False,
             use_safetensors=True,
             dtype=torch.float32,
             output_loading_info=True,
         )
         _refuse_missing(folder, where, report["missing_keys"])
         return model
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
     empty: nn.Module = AutoModel.from_config(  # type: ignore[no-untyped-call]
-        config, dtype=torch.float32
+        load_config(folder), trust_remote_code=False, dtype=torch.float32
     )
     return empty
 
@@ -191,10 +242,23 @@ def _layer_list(model: nn.Module) -> tuple[nn.Module, str, nn.ModuleList] | None
 def dual_part(model: nn.Module, part: str) -> nn.Module | None:
     """The text or vision model of a dual model (CLIP, SigLIP, ...), None for other models.
 
-    part: "text_model" or "vision_model".
+    part: "text_model" or "vision_model", which FLAVA calls image_model.
     """
-    has_both = hasattr(model, "text_model") and hasattr(model, "vision_model")
-    return getattr(model, part) if has_both else None
+    text: nn.Module | None = getattr(model, "text_model", None)
+    vision: nn.Module | None = getattr(model, "vision_model", getattr(model, "image_model", None))
+    if text is None or vision is None:
+        return None
+    return text if part == "text_model" else vision
+
+
+def hides_patches(folder: Path) -> bool:
+    """Whether a checkpoint is a masked autoencoder, which hides patches of a picture at random."""
+    return has_masks(read_settings(folder / "config.json"))
+
+
+def has_masks(settings: Mapping[str, Any]) -> bool:
+    """The same by what the configuration says."""
+    return bool(settings.get("mask_ratio")) and "decoder_hidden_size" in settings
 
 
 def wrong_modality(where: str, wanted: str, model: nn.Module) -> EncoderError:

@@ -1,17 +1,29 @@
 """What stands between a post and an encoder: tokenizer and picture policy of a checkpoint."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from importlib.util import find_spec
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from postsense.data.images import PicturePolicy
-from postsense.encoders.pretrained import quiet_transformers
+from postsense.encoders.embeddings import Pooling
+from postsense.encoders.own_pixels import agreed_policy
+from postsense.encoders.pretrained import (
+    cannot_load,
+    load_config,
+    quiet_transformers,
+    read_settings,
+    reason_of,
+)
+from postsense.encoders.trials import TextTrial
 from postsense.errors import EncoderError
 
 Triple = tuple[float, float, float]
 
 _CONVNEXT_SQUASHES_FROM = 384
+_NO_END = 10**9  # tokens of a model that reads any number of them
 _OFFSET_POSITIONS = {  # they count positions from the id of padding on
     "camembert",
     "data2vec-text",
@@ -25,6 +37,7 @@ _OFFSET_POSITIONS = {  # they count positions from the id of padding on
     "xlm-roberta-xl",
     "xmod",
 }
+_FEW = 10  # a tokenizer that knows a tenth of what the model does has not read its vocabulary
 _VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json")
 _RESAMPLE = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 
@@ -50,6 +63,28 @@ class Tokenizer:
         ids: list[list[int]] = rows["input_ids"]
         return ids
 
+    def pieces(self, written: str) -> list[str | None]:
+        """What a text is cut into, uncut and without special tokens; None for what is unknown."""
+        ids = self.tokenizer(written, add_special_tokens=False)["input_ids"]
+        pieces, unknown = self.tokenizer.convert_ids_to_tokens(ids), self.tokenizer.unk_token_id
+        return [
+            None if number == unknown else str(piece)
+            for number, piece in zip(ids, pieces, strict=True)
+        ]
+
+    def spellings(self) -> Iterable[str]:
+        """All pieces that it knows, as they are written in texts."""
+        pieces = list(self.tokenizer.get_vocab())
+        return (self.tokenizer.convert_tokens_to_string([piece]) for piece in pieces)
+
+    def trial(self, pooling: Pooling) -> TextTrial:
+        """What an encoder of texts that come from here is tried for, given how it is pooled."""
+        (ids,) = self(["a"])
+        special = set(self.tokenizer.all_special_ids) - {self.tokenizer.unk_token_id}
+        start = tuple(takewhile(special.__contains__, ids))
+        end = tuple(takewhile(special.__contains__, reversed(ids[len(start) :])))
+        return TextTrial(pooling, self.max_length, start, tuple(reversed(end)))
+
 
 def load_tokenizer(folder: Path, max_length: int) -> Tokenizer:
     """The tokenizer of a checkpoint folder.
@@ -61,11 +96,14 @@ def load_tokenizer(folder: Path, max_length: int) -> Tokenizer:
 
     try:
         with quiet_transformers():
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
+            tokenizer = AutoTokenizer.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            )
+            positions = _positions(folder)
+    except Exception as error:  # a stranger's files have transformers raise anything
         raise _cannot_read(folder, "text", "a tokenizer", error) from None
-    _refuse_made_up(folder)
-    longest = min(tokenizer.model_max_length, _positions(folder))
+    _refuse_made_up(folder, tokenizer)
+    longest = min(tokenizer.model_max_length, positions)
     if max_length > longest:
         raise EncoderError(
             "encoders.text.max_length",
@@ -76,10 +114,14 @@ def load_tokenizer(folder: Path, max_length: int) -> Tokenizer:
     return Tokenizer(tokenizer, max_length)
 
 
-def _refuse_made_up(folder: Path) -> None:
+def _refuse_made_up(folder: Path, tokenizer: Any) -> None:
     """transformers makes up a tokenizer that knows no word where a checkpoint has none."""
     files = [folder / name for name in _VOCABULARIES]
-    if not any(file.is_file() for file in files) and not any(folder.glob("*.model")):
+    spelled = not tokenizer.vocab_files_names  # characters or bytes, which need no vocabulary
+    absent = not any(file.is_file() for file in files) and not any(folder.glob("*.model"))
+    known = read_settings(folder / "config.json").get("vocab_size")
+    unread = isinstance(known, int) and len(tokenizer) * _FEW < known
+    if (absent and not spelled) or unread:
         raise EncoderError(
             "encoders.text.name",
             "a checkpoint with its tokenizer",
@@ -89,44 +131,44 @@ def _refuse_made_up(folder: Path) -> None:
 
 
 def _positions(folder: Path) -> int:
-    from transformers import AutoConfig
-
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    config = load_config(folder)
     text = getattr(config, "text_config", config)
-    positions = getattr(text, "max_position_embeddings", None) or 10**9
+    positions = getattr(text, "max_position_embeddings", None) or _NO_END
+    if positions < 0:  # XLNet says -1: its positions are relative
+        return _NO_END
     offset = (text.pad_token_id or 0) + 1 if text.model_type in _OFFSET_POSITIONS else 0
     return int(positions) - offset
 
 
 def _cannot_read(folder: Path, modality: str, needed: str, error: Exception) -> EncoderError:
     """The error for a checkpoint that lacks what reads a modality, mostly one of the other."""
-    reason = str(error).strip().splitlines()[0].split(". ")[0].rstrip(".: ")
-    return EncoderError(
-        f"encoders.{modality}.name",
-        f"a checkpoint with {needed}",
-        f"'{folder}'{_architecture(folder)}: {reason}",
-        "Name another checkpoint, or swap encoders.text and encoders.image.",
-    )
+    where, expected = f"encoders.{modality}.name", f"a checkpoint with {needed}"
+    if modality == "text" and any(folder.glob("*.model")) and find_spec("sentencepiece") is None:
+        found = f"'{folder}'{_architecture(folder)}, whose tokenizer needs it, and no such package"
+        install = "Install it: pip install sentencepiece."
+        raise EncoderError(where, "the package 'sentencepiece'", found, install)
+    fix = "Name another checkpoint, or swap encoders.text and encoders.image."
+    refused = cannot_load(folder, where, expected, error, fix)
+    if refused.expected != expected:
+        return refused
+    reason = reason_of(error).split(". ")[0].rstrip(".: ")
+    return EncoderError(where, expected, f"'{folder}'{_architecture(folder)}: {reason}", fix)
 
 
 def _architecture(folder: Path) -> str:
     """What config.json says was saved, such as ' of BertModel'."""
-    try:
-        names = json.loads((folder / "config.json").read_text(encoding="utf-8"))["architectures"]
-        return f" of {names[0]}"
-    except (OSError, ValueError, LookupError, TypeError):
-        return ""
+    names = read_settings(folder / "config.json").get("architectures")
+    return f" of {names[0]}" if isinstance(names, list) and names else ""
 
 
-def picture_policy(folder: Path | None) -> PicturePolicy:
+def picture_policy(folder: Path | None, *, compared: bool = True) -> PicturePolicy:
     """The picture policy of a checkpoint folder; None: the built-in encoder's.
 
-    Deviation: pictures of a batch have one size, so that no post's result depends on the others'.
-    ViLT's processor keeps the shape of a picture and pads; here its centre is cut out as a square.
-    Where a processor squashes a picture before it crops, as DeiT's does but DeiT's authors did not,
-    the shape is kept.
+    compared: False where models of earlier versions are to see what they were trained on: by our
+    own steps, which may differ from the checkpoint's, such as DeiT's, which squashes pictures.
 
-    Raises: EncoderError: none there, as in a checkpoint of a text model.
+    Raises: EncoderError: none there, as in a checkpoint of a text model, or none that gives 3
+        colours at one size.
     """
     if folder is None:
         return PicturePolicy()
@@ -135,11 +177,18 @@ def picture_policy(folder: Path | None) -> PicturePolicy:
     try:
         with quiet_transformers():
             processor = AutoImageProcessor.from_pretrained(  # type: ignore[no-untyped-call]
-                folder, local_files_only=True
+                folder, local_files_only=True, trust_remote_code=False, backend="pil"
             )
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except Exception as error:  # as for tokenizers
         raise _cannot_read(folder, "image", "preprocessor_config.json", error) from None
-    return _policy_of(processor.to_dict())
+    if not compared:
+        return _policy_of(processor.to_dict())
+    try:
+        policy = replace(_policy_of(processor.to_dict()), exact=True)
+    except (LookupError, TypeError, ValueError):  # settings of another kind of processor
+        policy = None
+    with quiet_transformers():
+        return agreed_policy(processor, policy, folder)
 
 
 def _policy_of(settings: Mapping[str, Any]) -> PicturePolicy:

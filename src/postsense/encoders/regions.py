@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
@@ -78,9 +77,11 @@ def parse_regions(data: bytes, name: str) -> Tensor:
     """
     try:
         tensors = load(data)
-    except (SafetensorError, ValueError, KeyError) as error:
+    except Exception as error:  # the bytes are a stranger's
         expected = "a .safetensors file of region features"
-        raise PictureError(name, expected, f"a damaged or other file ({error})", _ANEW) from None
+        raise PictureError(
+            name, expected, f"a damaged or other file ({_reason(error)})", _ANEW
+        ) from None
     missing = sorted({"features", "boxes"} - set(tensors))
     if missing:
         expected = "the tensors 'features' and 'boxes'"
@@ -95,6 +96,10 @@ def parse_regions(data: bytes, name: str) -> Tensor:
         expected = "boxes in [0, 1], as shares of the picture's width and height"
         raise PictureError(name, expected, f"{lowest:.4g} to {highest:.4g}", _ANEW)
     return torch.cat([features, boxes], dim=1)
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _refuse_ill_shaped(features: Tensor, boxes: Tensor, name: str) -> None:

@@ -3,21 +3,31 @@
 A store is a folder of shards. A shard is some .npy files of n items, `<shard>.<part>.npy`, of which
 `keys`, (n, 2) uint64, holds the content hashes. `keys` is written last, so a shard without it does
 not count and a process killed while writing loses at most that shard. Several processes may append.
+`<shard>.sums` has a checksum for each item, which is looked at when the item is asked for.
 """
 
+import errno
 import hashlib
+import logging
+import os
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
 from postsense.atomic import replacing
+from postsense.encoders.checksums import finite_items, item_sums, misfit
 from postsense.errors import EncoderError
+from postsense.files import UnreadableFileError, read_regular
+from postsense.mapped import map_array
 
+logger = logging.getLogger(__name__)
 Array = np.ndarray[Any, Any]
+_UNKNOWN, _SOUND, _CHANGED = range(3)
 
 
 def content_key(data: bytes) -> tuple[int, int]:
@@ -26,34 +36,106 @@ def content_key(data: bytes) -> tuple[int, int]:
     return int.from_bytes(digest[:8], "big"), int.from_bytes(digest[8:], "big")
 
 
+@contextmanager
+def keeping(folder: Path) -> Iterator[None]:
+    """Write to a folder of what is kept. Raises: EncoderError: the system does not allow it."""
+    try:
+        yield
+    except OSError as error:
+        raise EncoderError(
+            folder,
+            "a folder that features can be kept in",
+            error.strerror or str(error),
+            "Name another one by --set encoders.cache=FOLDER or the variable POSTSENSE_CACHE.",
+        ) from None
+
+
 class Shard:
-    """Named arrays, memory-mapped when first read."""
+    """Named arrays, memory-mapped when first read.
+
+    sums: (n,) uint64, a checksum an item; None: written before there were any, and trusted.
+    """
 
     def __init__(self, folder: Path, name: str) -> None:
         self.folder, self.name = folder, name
         self.keys: Array = np.array(self._open("keys"))
+        if self.keys.dtype != np.uint64 or self.keys.ndim != 2 or self.keys.shape[1] != 2:
+            raise self._damaged("keys", f"{self.keys.dtype} of shape {self.keys.shape}")
+        self.sums = self._read_sums()
         self._parts: dict[str, Array] = {}
+        self._state = np.zeros(len(self.keys), np.int8)  # of each item, see below
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What goes to a process that loads batches, which maps the arrays for itself."""
+        return {**vars(self), "_parts": {}}
 
     def __getitem__(self, part: str) -> Array:
         if part not in self._parts:
             self._parts[part] = self._open(part)
         return self._parts[part]
 
-    def _open(self, part: str) -> Array:
-        file = self.folder / f"{self.name}.{part}.npy"
+    def are_sound(self, rows: Array) -> Array:
+        """Which items (m,) are as they were written; each is looked at once.
+
+        Raises: EncoderError: none is, since a file of the shard is damaged.
+        """
+        fresh = np.unique(rows[self._state[rows] == _UNKNOWN])
+        if len(fresh):
+            sound = self._check(fresh)
+            self._state[fresh] = np.where(sound, _SOUND, _CHANGED)
+        return np.asarray(self._state[rows] == _SOUND)
+
+    @property
+    def is_checked(self) -> bool:
+        """Whether an item was found sound."""
+        return bool((self._state == _SOUND).any())
+
+    def set_aside(self) -> None:
+        """Take the shard out of the store; whoever has it open goes on reading."""
+        file = self.folder / f"{self.name}.keys.npy"
+        with suppress(OSError):  # a cache that only may be read
+            file.rename(file.with_name(f"{file.name}.damaged"))
+
+    def _check(self, rows: Array) -> Array:
+        files = self.folder.glob(f"{self.name}.*.npy")
+        names = sorted({file.name.split(".")[-2] for file in files} - {"keys"})
+        parts = {name: self[name] for name in names}
+        problem = misfit(len(self), parts)
+        if problem:
+            raise self._damaged(*problem)
+        if self.sums is None:
+            return finite_items(parts, rows)
+        found = item_sums(self.folder.name, self.keys, parts, rows)
+        return np.asarray(found == self.sums[rows])
+
+    def _read_sums(self) -> Array | None:
+        file = self.folder / f"{self.name}.sums"
+        if not file.exists():
+            return None
         try:
-            values: Array = np.load(file, mmap_mode="r", allow_pickle=False)
-            return values
-        except (OSError, ValueError, EOFError) as error:
-            raise EncoderError(
-                file,
-                "a sound shard of what was kept",
-                str(error),
-                "Delete this folder; it is computed again when needed.",
-            ) from None
+            sums = np.frombuffer(read_regular(file, 8 * len(self.keys)), "<u8")
+        except (OSError, ValueError) as error:
+            raise self._damaged("sums", str(error)) from None
+        if len(sums) != len(self.keys):
+            raise self._damaged("sums", f"{len(sums)} for {len(self.keys)} items")
+        return sums
+
+    def _open(self, part: str) -> Array:
+        try:
+            return map_array(self.folder / f"{self.name}.{part}.npy", any_order=True)
+        except UnreadableFileError as error:
+            raise self._damaged(part, error.found) from None
+
+    def _damaged(self, part: str, found: str) -> EncoderError:
+        return EncoderError(
+            self.folder / f"{self.name}.{part}.npy",
+            "a sound shard of what was kept",
+            found,
+            "Delete this folder; it is computed again when needed.",
+        )
 
 
 class Sized(Protocol):
@@ -71,10 +153,15 @@ class ShardStore(ABC, Generic[Item]):
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.shards = [
-            Shard(folder, file.name.removesuffix(".keys.npy"))
-            for file in sorted(folder.glob("*.keys.npy"))
-        ]
+        self.shards: list[Shard] = []
+        self._told = False
+        for file in sorted(folder.glob("*.keys.npy")):
+            try:
+                self.shards.append(Shard(folder, file.name.removesuffix(".keys.npy")))
+            except EncoderError as error:
+                self._tell(error)
+                with suppress(OSError):
+                    file.rename(file.with_name(f"{file.name}.damaged"))
 
     @abstractmethod
     def append(self, keys: Array, items: Sequence[Item]) -> None:
@@ -85,8 +172,12 @@ class ShardStore(ABC, Generic[Item]):
         """The item as it will be stored, in memory of its own."""
 
     def find(self, keys: Array) -> Array:
-        """The row of each key, -1 where the store lacks it. keys: (N, 2) uint64; returns (N,)."""
+        """The row of each key, -1 where the store lacks it. keys: (N, 2) uint64; returns (N,).
+
+        What is damaged counts as lacking, so that it is computed again.
+        """
         rows = np.full(len(keys), -1, dtype=np.int64)
+        damaged = np.zeros(len(keys), bool)
         if not self.shards or not len(keys):
             return rows
         stored = np.concatenate([shard.keys for shard in self.shards])
@@ -98,9 +189,33 @@ class ShardStore(ABC, Generic[Item]):
             int((run_ends - position).max())
         ):  # 1 unless two contents share their first 64 bits
             candidate = order[np.minimum(position, len(order) - 1)]
-            rows = np.where((stored[candidate] == keys).all(axis=1), candidate, rows)
+            same = (stored[candidate] == keys).all(axis=1)
+            sound = self._are_sound(np.where(same, candidate, -1))
+            rows, damaged = np.where(sound, candidate, rows), damaged | (same & ~sound)
             position = position + 1
+        if (damaged & (rows < 0)).any():
+            self._tell("changed on the disk")
         return rows
+
+    def _are_sound(self, rows: Array) -> Array:
+        """Which of the items are as they were written; none at row -1."""
+        sound = np.zeros(len(rows), bool)
+        for shard, selected, local in self.by_shard(rows):
+            try:
+                sound[selected] = shard.are_sound(local)
+            except EncoderError as error:
+                self._tell(error)
+                shard.set_aside()
+        return sound
+
+    def _tell(self, reason: object) -> None:
+        if not self._told:
+            logger.warning(
+                "some of what was kept in %s is damaged and is computed again: %s",
+                self.folder,
+                reason,
+            )
+        self._told = True
 
     def unseen(self, keys: Array, present: Array) -> Array:
         """Positions of one post for each content that the store lacks. Returns (n,) int64.
@@ -113,11 +228,21 @@ class ShardStore(ABC, Generic[Item]):
 
     def write_shard(self, keys: Array, parts: Mapping[str, Array]) -> None:
         """Write one more shard, its keys last. keys: (n, 2) uint64; parts: arrays by name."""
-        name = uuid.uuid4().hex
+        name, every = uuid.uuid4().hex, np.arange(len(keys))
+        sums = item_sums(self.folder.name, keys, parts, every)
+        with keeping(self.folder), replacing(self.folder / f"{name}.sums") as temporary:
+            temporary.write_bytes(sums.astype("<u8").tobytes())
         for part, values in (*parts.items(), ("keys", keys)):
-            with replacing(self.folder / f"{name}.{part}.npy") as temporary:
-                np.save(temporary, values, allow_pickle=False)
+            with keeping(self.folder), replacing(self.folder / f"{name}.{part}.npy") as temporary:
+                np.save(temporary, np.ascontiguousarray(values), allow_pickle=False)
         self.shards.append(Shard(self.folder, name))
+
+    def open_for_writing(self) -> None:
+        """Find out before the work whether its results can be kept. Raises: EncoderError."""
+        with keeping(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if not os.access(self.folder, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     def by_shard(self, rows: Array) -> list[tuple[Shard, Array, Array]]:
         """The shards that hold these rows, each with the places in `rows` and the rows in it.
