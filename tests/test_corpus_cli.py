@@ -100,6 +100,24 @@ def test_added_posts_are_found_and_removed_ones_are_not(
     assert [file.name for file in left] in ([], ["corpus.json"])
 
 
+def test_ids_that_are_not_in_the_corpus_are_listed_and_a_mark_hides_none(
+    postsense: Any, corpus: Path, tmp_path: Path
+) -> None:
+    first = found_by(postsense, corpus, "zebra on a bridge")[0]["id"]
+    strangers = [f"x{number}" for number in range(12)]
+    ids = tmp_path / "ids.csv"
+    ids.write_bytes("\r\n".join(["id", first, *strangers]).encode("utf-8-sig"))
+    removed = postsense("corpus", "remove", corpus, "--ids", ids, "--unknown", tmp_path / "left")
+    assert (removed.code, removed.out.splitlines()[0]) == (0, "1 posts removed")
+    assert "12 ids are not in the corpus: 'x0', 'x1'" in removed.out
+    assert (tmp_path / "left").read_text().split() == strangers
+    again = postsense("corpus", "remove", corpus, "--ids", ids, "--json")
+    assert (again.code, json.loads(again.out)) == (
+        1,
+        {"removed": 0, "unknown": [first, *strangers]},
+    )
+
+
 def test_an_empty_list_of_ids_is_refused(postsense: Any, corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "ids.txt").write_text("\n")
     outcome = postsense("corpus", "remove", corpus, "--ids", tmp_path / "ids.txt")
@@ -111,6 +129,16 @@ def test_stats_count_posts_by_year(postsense: Any, corpus: Path) -> None:
     assert statistics["overall"]["posts"] == sum(y["posts"] for y in statistics["years"].values())
     printed = postsense("corpus", "stats", corpus)
     assert "2024" in printed.out and "comments a post" in printed.out
+
+
+def test_a_corpus_is_verified_and_one_changed_bit_is_told(postsense: Any, corpus: Path) -> None:
+    sound = postsense("corpus", "verify", corpus)
+    assert (sound.code, sound.err) == (0, "") and "posts are as they were written" in sound.out
+    (file,) = corpus.glob("vectors/*/vectors.npy")
+    file.write_bytes(file.read_bytes()[:-1] + bytes([file.read_bytes()[-1] ^ 1]))
+    changed = postsense("corpus", "verify", corpus)
+    assert changed.code == 2 and len(changed.err.splitlines()) == 1
+    assert "vectors: expected vectors as they were written, found another of post" in changed.err
 
 
 def test_an_index_can_be_built_anew(postsense: Any, corpus: Path) -> None:
@@ -129,7 +157,7 @@ def test_a_run_with_comments_names_its_hints_and_finds_a_corpus_that_moved(
     assert (trained.code, trained.err) == (0, "")
     moved = corpus.rename(tmp_path / "moved")
     lost = postsense("predict", run, table, "--out", out)
-    assert lost.code == 2 and "expected a corpus, found no such folder" in lost.err
+    assert lost.code == 2 and "found no such folder. Name its folder with --corpus" in lost.err
     predicted = postsense("predict", run, table, "--out", out, "--corpus", moved)
     assert (predicted.code, predicted.err) == (0, "")
     rows = [json.loads(line) for line in out.read_text().splitlines()]

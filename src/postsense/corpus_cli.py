@@ -1,6 +1,6 @@
 """`postsense corpus`: one verb a function."""
 
-import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,13 +11,17 @@ corpus_app = typer.Typer(
     no_args_is_help=True,
 )
 
+SHOWN_IDS = 10
 CorpusArgument = Annotated[Path, typer.Argument(help="Folder of the corpus.")]
 InputsArgument = Annotated[
-    list[Path], typer.Argument(help="Tables of posts: .parquet, .jsonl, .csv or imagefolders.")
+    list[Path], typer.Argument(help="Tables of posts: .parquet, .jsonl, .csv ..., or imagefolders.")
 ]
 CommentsOption = Annotated[
     list[Path] | None,
     typer.Option("--comments", help="Table of comments, joined by post id. Repeatable."),
+]
+ImagesOption = Annotated[
+    Path | None, typer.Option(help="Folder of pictures that are not below the tables'.")
 ]
 RayOption = Annotated[
     str | None, typer.Option("--ray", help="Address of a Ray cluster that cleans the posts.")
@@ -44,6 +48,7 @@ def build(
         list[str] | None,
         typer.Option("--set", help="Any corpus setting, such as columns.text=tweet. Repeatable."),
     ] = None,
+    images: ImagesOption = None,
     ray: RayOption = None,
 ) -> None:
     """Clean and embed the posts of INPUTS with their comments, and index them."""
@@ -55,6 +60,7 @@ def build(
     values: dict[str, Any] = {"language": language} if language is not None else {}
     values |= {"require_image": False} if keep_without_picture else {}
     values |= {"require_comments": False} if keep_without_comments else {}
+    values |= {"image_root": images} if images is not None else {}
     resolved = load_corpus_settings(config, settings or (), values)
     with progress_bar() as progress:
         report = build_corpus(
@@ -71,6 +77,7 @@ def add(
     corpus: CorpusArgument,
     inputs: InputsArgument,
     comments: CommentsOption = None,
+    images: ImagesOption = None,
     ray: RayOption = None,
 ) -> None:
     """Add the posts of INPUTS without a rebuild; those that are there are left alone."""
@@ -78,22 +85,47 @@ def add(
     from postsense.terminal import print_build, progress_bar
 
     with progress_bar() as progress:
-        report = add_posts(inputs, corpus, comments=comments or (), ray=ray, progress=progress)
+        report = add_posts(
+            inputs, corpus, comments=comments or (), images=images, ray=ray, progress=progress
+        )
     print_build(report, corpus)
 
 
 @corpus_app.command()
 def remove(
     corpus: CorpusArgument,
-    ids: Annotated[Path, typer.Option(help="File with the ids to remove, one a line.")],
+    ids: Annotated[
+        Path, typer.Option(help="Ids to remove: one a line, or a table with a column id.")
+    ],
+    unknown: Annotated[
+        Path | None, typer.Option(help="File for the ids that were not found, one a line.")
+    ] = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Take posts out of every answer at once; `compact` then takes them off the disk."""
-    from postsense.corpus.removal import remove_posts
+    """Take posts out of every answer at once; `compact` then takes them off the disk.
 
-    removal = remove_posts(corpus, _read_ids(ids))
-    typer.echo(f"{removal.removed} posts removed")
-    if removal.unknown:
-        typer.echo(f"{len(removal.unknown)} ids unknown, the first '{removal.unknown[0]}'")
+    Ids that are not in the corpus are listed; the exit code is 1 if none of them is.
+    """
+    from dataclasses import asdict
+
+    from postsense.atomic import replacing
+    from postsense.corpus.removal import remove_posts
+    from postsense.data.id_lists import read_ids
+    from postsense.terminal import say, say_json
+
+    removal = remove_posts(corpus, read_ids(ids))
+    if unknown is not None:
+        with replacing(unknown) as temporary:
+            lines = [f"{post_id}\n" for post_id in removal.unknown]
+            temporary.write_text("".join(lines), encoding="utf-8")
+    if as_json:
+        say_json(asdict(removal))
+    else:
+        say(f"{removal.removed} posts removed")
+        for line in _unknown_lines(removal.unknown, unknown):
+            say(line)
+    if not removal.removed:
+        raise typer.Exit(1)
 
 
 @corpus_app.command()
@@ -126,13 +158,29 @@ def stats(corpus: CorpusArgument, as_json: JsonOption = False) -> None:
 
     from postsense.corpus.reading import open_corpus
     from postsense.corpus.statistics import corpus_statistics
-    from postsense.terminal import print_statistics
+    from postsense.terminal import print_statistics, say_json
 
     statistics = corpus_statistics(open_corpus(corpus))
     if as_json:
-        typer.echo(json.dumps(asdict(statistics)))
+        say_json(asdict(statistics))
     else:
         print_statistics(statistics, str(corpus))
+
+
+@corpus_app.command()
+def verify(corpus: CorpusArgument) -> None:
+    """Read all of the corpus and say whether it is as it was written."""
+    from postsense.corpus.reading import open_corpus
+    from postsense.retrieval.indexing import index_of
+    from postsense.terminal import say
+
+    opened = open_corpus(corpus)
+    opened.verify()
+    index_of(opened)
+    if opened.has_sums:
+        say(f"{len(opened)} posts are as they were written")
+    else:
+        say(f"{len(opened)} posts without checksums: built before there were any")
 
 
 @corpus_app.command()
@@ -149,7 +197,7 @@ def search(
     """Show the posts most similar to TEXT, to a picture, or to both, with their comments."""
     from postsense.errors import CorpusError
     from postsense.retrieval.answers import search_corpus
-    from postsense.terminal import print_answers, progress_bar
+    from postsense.terminal import print_answers, progress_bar, say_json
 
     if text is None and image is None:
         fix = "Give a TEXT, an --image, or both."
@@ -157,21 +205,16 @@ def search(
     with progress_bar() as progress:
         answers = search_corpus(corpus, text, image, top_k, alpha, progress)
     if as_json:
-        typer.echo(json.dumps([vars(answer) for answer in answers], ensure_ascii=False))
+        say_json([vars(answer) for answer in answers])
     else:
         print_answers(answers)
 
 
-def _read_ids(file: Path) -> list[str]:
-    from postsense.errors import CorpusError
-
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        fix = "Write one id a line."
-        found = "no such file" if isinstance(error, FileNotFoundError) else str(error)
-        raise CorpusError(file, "a text file of ids in UTF-8", found, fix) from None
-    ids = [line.strip() for line in lines if line.strip()]
+def _unknown_lines(ids: Sequence[str], file: Path | None) -> list[str]:
+    """What to say of ids that are not in the corpus: how many, the first, where the others are."""
     if not ids:
-        raise CorpusError(file, "at least one id", "none", "Write one id a line.")
-    return ids
+        return []
+    where = "--unknown FILE or --json lists all" if file is None else f"all are in {file}"
+    more = f" and {len(ids) - SHOWN_IDS} more; {where}" if len(ids) > SHOWN_IDS else ""
+    shown = ", ".join(f"'{post_id}'" for post_id in ids[:SHOWN_IDS])
+    return [f"{len(ids)} ids are not in the corpus: {shown}{more}"]

@@ -118,3 +118,15 @@ def test_a_smaller_addition_after_a_killed_larger_one_has_its_own_vectors(folder
     add_posts([more(folder, [row(10)], "third")], folder)
     assert open_corpus(folder).vectors([4])[1].tobytes() == text.tobytes()
     assert open_corpus(folder).vectors([5])[1].tobytes() != text.tobytes()
+
+
+def test_tables_without_ids_are_added_beside_each_other(folder):
+    bare = [{key: value for key, value in row(n).items() if key != "id"} for n in range(10, 14)]
+    first, second = more(folder, bare[:2], "first"), more(folder, bare[2:], "second")
+    assert add_posts([first], folder).posts == 2
+    assert add_posts([second], folder).posts == 2
+    assert add_posts([second], folder).dropped == {"already there": 2}
+    corpus = open_corpus(folder)
+    ids = corpus.posts(corpus.numbers).column("id")
+    assert len(set(ids)) == 8
+    assert ids[4:6] == ["0", "1"] and [name[8:] for name in ids[6:]] == ["-0", "-1"]

@@ -8,7 +8,7 @@ from made_posts import build, draw, killed_at, row, sentence, snapshot, tiny_set
 from postsense.corpus import building, writing
 from postsense.corpus.building import build_corpus
 from postsense.corpus.reading import open_corpus
-from postsense.errors import CorpusError, DataError
+from postsense.errors import CorpusError, DataError, DiskFullError, EncoderError
 
 
 @pytest.fixture
@@ -247,7 +247,71 @@ def test_a_half_built_corpus_does_not_open_and_belongs_to_its_command(tmp_path, 
         build(tmp_path / "corpus", [row(1)], settings)
 
 
+def test_a_build_that_fails_before_its_posts_are_encoded_claims_nothing(
+    tmp_path, settings, monkeypatch
+):
+    def fail(*arguments, **options):
+        raise EncoderError("encoders.text", "an encoder that runs", "one that does not")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(building, "encode_posts", fail)
+        with pytest.raises(EncoderError):
+            build(tmp_path / "corpus", [row(0)], settings)
+    assert not (tmp_path / "corpus").exists()
+    other = settings.model_copy(update={"min_language_confidence": 0.1})
+    assert build(tmp_path / "corpus", [row(0)], other).posts == 1
+
+
+def test_a_folder_for_unfinished_work_that_is_not_ours_is_left_alone(tmp_path, settings):
+    theirs = tmp_path / "corpus" / ".build" / "app"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("theirs")
+    with pytest.raises(CorpusError, match=r"an empty folder, found one with \['.build/app'\]"):
+        build(tmp_path / "corpus", [row(0)], settings)
+    assert theirs.read_text() == "theirs"
+
+
+@pytest.mark.parametrize("damage", [b"", b"no Parquet", None])
+def test_a_damaged_selection_is_made_again(tmp_path, settings, damage):
+    build(tmp_path / "whole", [row(0), row(1)], settings)
+    with killed_at(building, "encode_posts"):
+        build(tmp_path / "corpus", [row(0), row(1)], settings)
+    file = tmp_path / "corpus" / ".build" / "posts.parquet"
+    file.write_bytes(file.read_bytes()[:-20] if damage is None else damage)
+    build(tmp_path / "corpus", [row(0), row(1)], settings)
+    assert snapshot(tmp_path / "corpus") == snapshot(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("room_kib", [16, 32, 48])
+def test_on_a_full_disk_a_build_says_so_and_goes_on_when_there_is_room(
+    tmp_path, settings, small_disk, room_kib
+):
+    rows = [row(n) for n in range(60)]
+    build(tmp_path / "whole", rows, settings)
+    table, folder = tmp_path / "posts.jsonl", small_disk(room_kib) / "corpus"
+    with pytest.raises(
+        DiskFullError, match=r"room on the disk for it, found none .*the same command"
+    ):
+        build_corpus([table], folder, settings)
+    small_disk(4096)
+    build_corpus([table], folder, settings)
+    assert snapshot(folder) == snapshot(tmp_path / "whole")
+
+
 def test_ray_is_named_where_it_is_missing(tmp_path, settings):
     table = write_table(tmp_path / "posts.jsonl", [row(0)])
     with pytest.raises(CorpusError, match="ray"):
         build_corpus([table], tmp_path / "corpus", settings, ray="ray://127.0.0.1:1")
+
+
+def test_a_corpus_of_before_names_were_read_stays_as_it_was_built(tmp_path, tiny_bert, tiny_vit):
+    kept = {"text": {"name": str(tiny_bert), "unknown": "keep"}, "image": {"name": str(tiny_vit)}}
+    settings = tiny_settings(tiny_bert, tiny_vit)
+    build(tmp_path / "corpus", [row(1), row(2)], tiny_settings(tiny_bert, tiny_vit, encoders=kept))
+    file = tmp_path / "corpus" / "corpus.json"
+    record = json.loads(file.read_text())
+    del record["settings"]["encoders"]["text"]["unknown"]
+    del record["settings"]["encoders"]["image"]["pixels"]
+    file.write_text(json.dumps(record))
+    assert build(tmp_path / "corpus", [row(1), row(2)], settings).posts == 2
+    assert open_corpus(tmp_path / "corpus").manifest.settings.encoders.text.unknown == "keep"

@@ -1,9 +1,12 @@
 import random
-import time
 
 import numpy as np
 import pytest
+from made_posts import write_table
 
+from growth import assert_in_proportion
+from postsense.config import CorpusSettings
+from postsense.corpus import deduplication, selection
 from postsense.corpus.deduplication import (
     Traits,
     earlier_twins,
@@ -12,7 +15,14 @@ from postsense.corpus.deduplication import (
     text_key,
     words_key,
 )
-from postsense.data.duplicates import MAX_BITS, MAX_BITS_DOWN, MIN_JACCARD, Fingerprint
+from postsense.corpus.selection import select_posts
+from postsense.data.duplicates import (
+    MAX_BITS,
+    MAX_BITS_DOWN,
+    MIN_JACCARD,
+    Fingerprint,
+    similar_hashes,
+)
 
 A, B = picture_key(b"a"), picture_key(b"b")
 
@@ -112,11 +122,37 @@ def test_plain_pictures_have_no_hash():
 
 
 @pytest.mark.slow
-def test_two_hundred_thousand_texts_take_seconds():
-    generator = np.random.default_rng(0)
-    ranks = generator.zipf(1.3, (200_000, 12)) % 50_000
-    words = [" ".join(f"w{rank}" for rank in text) for text in ranks.tolist()]
-    none = [None] * len(words)
-    start = time.perf_counter()
-    earlier_twins(Traits(words, none, none))
-    assert time.perf_counter() - start < 60
+def test_time_grows_in_proportion_to_the_texts():
+    def traits(count):
+        ranks = np.random.default_rng(0).zipf(1.3, (count, 12)) % 50_000
+        words = [" ".join(f"w{rank}" for rank in text) for text in ranks.tolist()]
+        return Traits(words, [None] * count, [None] * count)
+
+    assert_in_proportion(earlier_twins, traits(4_000), traits(64_000), times=16)
+
+
+def test_pictures_of_one_look_are_not_compared_each_with_each(monkeypatch):
+    compared = []
+    monkeypatch.setattr(
+        deduplication,
+        "similar_hashes",
+        lambda hashes, bits: compared.append(len(hashes)) or similar_hashes(hashes, bits),
+    )
+    pictures = [number.to_bytes(16, "big") for number in range(3000)]
+    traits = Traits(["a few words that are the same"] * 3000, pictures, [b"\1" * 16] * 3000)
+    assert earlier_twins(traits).tolist() == [-1] + [0] * 2999
+    assert compared == [1]
+
+
+def test_comments_of_many_copies_of_a_post_are_looked_at_once(monkeypatch, tmp_path):
+    seen = []
+    words = selection.comment_words
+    monkeypatch.setattr(selection, "comment_words", lambda text: seen.append(text) or words(text))
+    rows = [
+        {"id": str(n), "text": "the very same words again", "comments": [f"comment number {n}"]}
+        for n in range(400)
+    ]
+    table = write_table(tmp_path / "posts.jsonl", rows)
+    settings = CorpusSettings(require_image=False, language="any")
+    kept = select_posts([table], [], settings)
+    assert (len(kept.table), len(kept.table["comments"][0]), len(seen)) == (1, 400, 400)

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -50,3 +53,20 @@ def test_a_damaged_file_is_named(tmp_path):
     (tmp_path / "000000000000" / "vectors.npy").write_bytes(b"no numpy")
     with pytest.raises(CorpusError, match="vectors.npy"):
         PostVectors(tmp_path)
+
+
+def test_on_a_full_disk_the_process_lives_and_says_so(small_disk):
+    code = """
+import sys
+from pathlib import Path
+import numpy as np
+from postsense.corpus.vectors import write_shard
+try:
+    blocks = (np.ones((1000, 64), np.float16) for _ in range(20))
+    write_shard(Path(sys.argv[1]), "0", np.arange(20000), 64, blocks)
+except OSError as error:
+    print(error.strerror)
+"""
+    command = [sys.executable, "-c", code, str(small_disk(1024) / "vectors")]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (0, "No space left on device\n")

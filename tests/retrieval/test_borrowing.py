@@ -17,6 +17,7 @@ from postsense.data.synthetic import write_synthetic_posts
 from postsense.errors import CorpusError
 from postsense.posts import Posts, joined_posts
 from postsense.retrieval.borrowing import borrow_for_prediction, borrow_for_training
+from postsense.retrieval.index_files import write_description
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +136,8 @@ def test_an_encoder_that_changed_since_the_build_is_refused(posts: Posts, own_co
 def test_an_index_of_another_corpus_is_refused(posts: Posts, own_corpus: Path) -> None:
     file = own_corpus / "index" / "index.json"
     index = json.loads(file.read_text())
-    file.write_text(json.dumps({**index, "identity": "0" * 32}))
+    known = {name: index[name] for name in index if name not in ("format", "checksum")}
+    write_description(file, {**known, "identity": "0" * 32})
     with pytest.raises(CorpusError, match="expected the index of corpus"):
         borrow_for_prediction(posts, configured(own_corpus))
 

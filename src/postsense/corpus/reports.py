@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from postsense.atomic import replacing
 from postsense.corpus.ingest import Source
 from postsense.corpus.manifest import Arrival, read_manifest
-from postsense.corpus.reading import BAD_ROWS
+from postsense.corpus.parts import BAD_ROWS
 from postsense.corpus.selection import BadPost, Selection
 from postsense.errors import CorpusError
 
@@ -71,7 +71,7 @@ def write_bad_posts(folder: Path, bad: Sequence[BadPost]) -> None:
     """Write bad_rows.jsonl, each post once."""
     lines = [json.dumps(asdict(post), ensure_ascii=False) + "\n" for post in bad]
     with replacing(folder / BAD_ROWS) as temporary:
-        temporary.write_text("".join(dict.fromkeys(lines)), encoding="utf-8")
+        temporary.write_text("".join(dict.fromkeys(lines)), encoding="utf-8", newline="\n")
 
 
 def read_bad_posts(folder: Path) -> list[BadPost]:

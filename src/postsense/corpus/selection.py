@@ -1,6 +1,6 @@
 """Raw tables → the posts a corpus keeps, and for all others why not."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -87,7 +87,10 @@ def select_posts(
     Raises: DataError, CorpusError: an input cannot be used, or too many of its posts are bad.
     """
     check_language(settings.language)
-    raw = read_posts(inputs, settings, separate_comments=bool(comments), progress=progress)
+    separate = bool(comments)
+    raw = read_posts(
+        inputs, settings, separate_comments=separate, known=known.texts, progress=progress
+    )
     extra = read_comments(comments, settings, progress)
     strangers = refuse_unrelated(extra, raw, comments)
     fresh = raw.filter(pa.array(_unknown(raw, known), pa.bool_()))
@@ -188,11 +191,13 @@ def _without_twins(
     traits = Traits(words, pictures, hashes).after(known.traits)
     twins = earlier_twins(traits, known=before)[before:]
     stays, repeated = twins < 0, 0
+    copies = defaultdict(list)
     for post in np.flatnonzero(twins >= before).tolist():
-        twin = int(twins[post]) - before
-        merged = _merged(comments[twin], comments[post], words[twin])
-        repeated += len(comments[twin]) + len(comments[post]) - len(merged)
-        comments[twin] = merged
+        copies[int(twins[post]) - before].append(post)
+    for twin, posts in copies.items():
+        said = [comment for post in (twin, *posts) for comment in comments[post]]
+        comments[twin] = _without_repeated(said, words[twin])
+        repeated += len(said) - len(comments[twin])
     columns = {
         "comments": pa.array(comments, pa.list_(pa.string())),
         "text_key": pa.array([words_key(own) for own in words], pa.binary(16)),
@@ -204,10 +209,10 @@ def _without_twins(
     return table, int((~stays).sum()), repeated
 
 
-def _merged(comments: Sequence[str], more: Sequence[str], post_words: str) -> list[str]:
-    """The comments and those of the others that say something else."""
+def _without_repeated(comments: Sequence[str], post_words: str) -> list[str]:
+    """The comments that say something else than those before them, and than the post."""
     merged = {post_words: ""}
-    for comment in (*comments, *more):
+    for comment in comments:
         merged.setdefault(comment_words(comment), comment)
     del merged[post_words]
     return list(merged.values())

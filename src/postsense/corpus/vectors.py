@@ -5,7 +5,6 @@ float16. It appears whole, by a rename. A number may be in two shards while a co
 way; its vector is then the same in both. Numbers that the corpus does not know do not count.
 """
 
-import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,9 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from postsense.atomic import allocate, sync_file
 from postsense.errors import CorpusError
+from postsense.files import UnreadableFileError
+from postsense.mapped import map_array
 
 Array = np.ndarray[Any, Any]
+_REBUILD = "Build the corpus again, or restore it from a copy."
 
 
 def write_shard(folder: Path, name: str, numbers: Array, dim: int, blocks: Iterable[Array]) -> None:
@@ -26,14 +29,15 @@ def write_shard(folder: Path, name: str, numbers: Array, dim: int, blocks: Itera
     np.save(unfinished / "numbers.npy", numbers.astype(np.int64), allow_pickle=False)
     file, shape = unfinished / "vectors.npy", (len(numbers), dim)
     vectors = np.lib.format.open_memmap(file, mode="w+", dtype=np.float16, shape=shape)
+    allocate(file)
     start = 0
     for block in blocks:
         vectors[start : start + len(block)] = block
         start += len(block)
     vectors.flush()
+    del vectors  # Windows renames no folder of which a file is open
     for written in (unfinished / "numbers.npy", file):
-        with written.open("rb") as stream:
-            os.fsync(stream.fileno())
+        sync_file(written)
     shutil.rmtree(target, ignore_errors=True)  # of a command killed before its posts were in
     unfinished.rename(target)
 
@@ -45,7 +49,14 @@ class PostVectors:
         self.folder = folder
         shards = sorted(file.parent for file in folder.glob("[0-9]*/vectors.npy"))
         self.names = [shard.name for shard in shards]
-        self._shards = [(_load(s / "numbers.npy"), _load(s / "vectors.npy")) for s in shards]
+        self._shards = [_load_shard(shard) for shard in shards]
+        widths = sorted({vectors.shape[1] for _, vectors in self._shards})
+        if len(widths) > 1:
+            raise CorpusError(folder, "vectors of one width", f"of {widths}", _REBUILD)
+
+    def close(self) -> None:
+        """Let go of the files, which Windows deletes only then; nothing is found any more."""
+        self._shards = []
 
     @property
     def dim(self) -> int:
@@ -61,23 +72,23 @@ class PostVectors:
         """Whether every number has a vector."""
         held = np.zeros(len(numbers), dtype=bool)
         for stored, _ in self._shards:
-            held |= _places(stored, numbers) >= 0
+            held |= places_of(stored, numbers) >= 0
         return bool(held.all())
 
     def take(self, numbers: Array) -> Array:
         """The vectors (m, D) float16 of known numbers, in their order."""
         if len(self._shards) == 1:
             stored, vectors = self._shards[0]
-            return np.asarray(vectors[_places(stored, numbers)])
+            return np.asarray(vectors[places_of(stored, numbers)])
         taken = np.zeros((len(numbers), self.dim), np.float16)
         for stored, vectors in self._shards:
-            places = _places(stored, numbers)
+            places = places_of(stored, numbers)
             here = np.flatnonzero(places >= 0)
             taken[here] = vectors[places[here]]
         return taken
 
 
-def _places(stored: Array, numbers: Array) -> Array:
+def places_of(stored: Array, numbers: Array) -> Array:
     """Where each number stands among the stored ones, which ascend; -1: nowhere."""
     if not len(stored):
         return np.full(len(numbers), -1)
@@ -88,10 +99,24 @@ def _places(stored: Array, numbers: Array) -> Array:
     return np.where(stored[places] == numbers, places, -1)
 
 
-def _load(file: Path) -> Array:
+def _load_shard(shard: Path) -> tuple[Array, Array]:
+    """Numbers (n,) and vectors (n, D). Raises: CorpusError: they are something else."""
+    numbers = _load(shard / "numbers.npy", "<i8", 1)
+    vectors = _load(shard / "vectors.npy", "<f2", 2)
+    if len(numbers) != len(vectors) or not (np.diff(numbers) > 0).all():
+        found = f"{len(numbers)}, or not ascending"
+        expected = f"{len(vectors)} numbers, ascending"
+        raise CorpusError(shard / "numbers.npy", expected, found, _REBUILD)
+    return numbers, vectors
+
+
+def _load(file: Path, dtype: str, dimensions: int) -> Array:
     try:
-        values: Array = np.load(file, mmap_mode="r", allow_pickle=False)
-        return values
-    except (OSError, ValueError, EOFError) as error:
-        fix = "Build the corpus again."
-        raise CorpusError(file, "a sound file of vectors", str(error), fix) from None
+        values = map_array(file)
+    except UnreadableFileError as error:
+        raise CorpusError(file, "a sound file of vectors", error.found, _REBUILD) from None
+    if values.dtype.str != dtype or values.ndim != dimensions:
+        expected = f"an array of {dimensions} dimensions of '{dtype}'"
+        found = f"one of {values.ndim} of '{values.dtype.str}'"
+        raise CorpusError(file, expected, found, _REBUILD)
+    return values

@@ -5,10 +5,12 @@ from pathlib import Path
 from time import perf_counter
 from typing import Literal, Protocol
 
+from pydantic import BaseModel, Field, ValidationError
+
 from postsense.errors import CorpusError
 from postsense.progress import Progress, silent
 from postsense.retrieval.codes import FEWEST_POSTS, build_codes
-from postsense.retrieval.compressed import CompressedIndex, tune
+from postsense.retrieval.compressed import DEPTHS, CompressedIndex, tune
 from postsense.retrieval.exact import ExactIndex
 from postsense.retrieval.index_files import (
     REBUILD,
@@ -109,11 +111,33 @@ def open_index(folder: Path, source: VectorSource, *, identity: str) -> Index:
         raise CorpusError(
             folder / "index.json", f"the index of corpus '{identity}'", found, REBUILD
         )
-    if description["kind"] == "exact":
+    if description.get("kind") == "exact":
         return ExactIndex(source)
-    codes = read_codes(folder / "index.faiss", description["sha256"])
-    settings = {name: description[name] for name in ("probed", "depth", "highest")}
-    return CompressedIndex(source, codes, **settings)
+    try:
+        tuned = _Tuned.model_validate(description)
+    except ValidationError as error:
+        place = ".".join(map(str, error.errors()[0]["loc"]))
+        raise CorpusError(
+            folder / "index.json", "the description of an index", f"another {place}", REBUILD
+        ) from None
+    codes = read_codes(folder / "index.faiss", tuned.sha256)
+    width = source.image_dim + source.text_dim
+    if codes.d != width:
+        found = f"of {codes.d}"
+        raise CorpusError(folder / "index.faiss", f"codes of {width} numbers", found, REBUILD)
+    return CompressedIndex(
+        source, codes, probed=tuned.probed, depth=tuned.depth, highest=tuned.highest
+    )
+
+
+class _Tuned(BaseModel):
+    """What of a description decides the hits of a compressed index."""
+
+    kind: Literal["compressed"]
+    probed: float = Field(gt=0, le=1)
+    depth: int = Field(ge=1, le=max(DEPTHS))
+    highest: int = Field(ge=0)
+    sha256: str
 
 
 def _build_compressed(

@@ -6,20 +6,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from xxhash import xxh3_128_hexdigest
+
 from postsense.atomic import replacing, write_json
-from postsense.corpus.language import missing_extra
 from postsense.errors import CorpusError
+from postsense.extras import brought_by
+from postsense.files import UnreadableFileError, read_regular
 
 FORMAT = 1
+_CHECKSUM, _LARGEST_BYTES = "checksum", 2**20
 REBUILD = "Build it with 'postsense corpus index CORPUS'."
 
 
 def load_faiss(extra: str = "corpus") -> Any:
     """The Faiss module. Raises: CorpusError: it is not installed; extra: the one that has it."""
-    try:
+    with brought_by(extra, "faiss-cpu"):
         import faiss
-    except ImportError:
-        raise missing_extra("faiss-cpu", extra) from None
     return faiss
 
 
@@ -36,25 +38,39 @@ def read_codes(file: Path, sha256: str) -> Any:
         raise CorpusError(file, "the codes of an index", "no such file", REBUILD)
     if _sha256(file) != sha256:
         raise CorpusError(file, "the file that was built", "a damaged or changed one", REBUILD)
-    return load_faiss().read_index(str(file))
+    try:
+        return load_faiss().read_index(str(file))
+    except (RuntimeError, MemoryError) as error:
+        found = f"a damaged one ({str(error).splitlines()[0]})"
+        raise CorpusError(file, "the codes of an index", found, REBUILD) from None
 
 
 def write_description(file: Path, values: Mapping[str, Any]) -> None:
-    """Write what an index is, atomically."""
-    write_json(file, {"format": FORMAT, **values})
+    """Write what an index is, atomically, with a checksum of all of it."""
+    record = {"format": FORMAT, **values}
+    write_json(file, {**record, _CHECKSUM: _digest(record)})
 
 
 def read_description(file: Path) -> dict[str, Any]:
     """Read what an index is. Raises: CorpusError: missing, damaged or of another format."""
     try:
-        description = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CorpusError(file, "an index", "no such file", REBUILD) from None
-    except (OSError, ValueError):
+        description = json.loads(read_regular(file, _LARGEST_BYTES))
+    except UnreadableFileError as error:
+        raise CorpusError(file, "an index", error.found, REBUILD) from None
+    except (ValueError, RecursionError):
         raise CorpusError(file, "the description of an index", "a damaged file", REBUILD) from None
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         raise CorpusError(file, f"format {FORMAT}", "another format", REBUILD)
+    checksum = description.pop(_CHECKSUM, None)  # none before there were any
+    if checksum is not None and checksum != _digest(description):
+        raise CorpusError(file, "the description that was written", "a changed one", REBUILD)
     return description
+
+
+def _digest(record: Mapping[str, Any]) -> str:
+    """32 hexadecimal digits of what JSON makes of a record."""
+    text = json.dumps(record, sort_keys=True, ensure_ascii=False)
+    return xxh3_128_hexdigest(text.encode("utf-8", "surrogatepass"))
 
 
 def _sha256(file: Path) -> str:

@@ -12,6 +12,7 @@ Lists shorter than R end there; the code crashes on their padding.
 """
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from postsense.corpus.reading import Corpus
-from postsense.errors import CorpusError
+from postsense.errors import BusyError, CorpusError
+from postsense.locking import writing_to
 from postsense.progress import Progress, silent
 from postsense.retrieval.index_files import (
     REBUILD,
@@ -118,13 +120,18 @@ def open_released_index(corpus: Corpus, progress: Progress = silent) -> Released
         return _read(corpus, folder, made_from)
     except CorpusError:
         index = build_released(corpus, progress=progress)
-    sha256 = {}
-    folder.mkdir(exist_ok=True)
-    for name, part in (("image", index.image), ("text", index.text)):
-        if part is not None:
-            sha256[name] = write_codes(part, folder / f"{name}.faiss")
-    write_description(folder / "released.json", {**made_from, "sha256": sha256})
+    with suppress(BusyError, OSError):  # what cannot be kept now is built again the next time
+        _write(index, corpus.folder, folder, made_from)
     return index
+
+
+def _write(index: ReleasedIndex, corpus: Path, folder: Path, made_from: dict[str, str]) -> None:
+    sha256 = {}
+    with writing_to(corpus, "retrieval.fidelity=released"):
+        for name, part in (("image", index.image), ("text", index.text)):
+            if part is not None:
+                sha256[name] = write_codes(part, folder / f"{name}.faiss")
+        write_description(folder / "released.json", {**made_from, "sha256": sha256})
 
 
 def _read(corpus: Corpus, folder: Path, made_from: dict[str, str]) -> ReleasedIndex:
@@ -133,7 +140,9 @@ def _read(corpus: Corpus, folder: Path, made_from: dict[str, str]) -> ReleasedIn
     description = read_description(file)
     if {name: description.get(name) for name in made_from} != made_from:
         raise CorpusError(file, "the index of these posts", "that of others", REBUILD)
-    sha256 = description["sha256"]
+    sha256 = description.get("sha256")
+    if not isinstance(sha256, dict):
+        raise CorpusError(file, "checksums of two indexes", "none", REBUILD)
     image, text = (
         read_codes(folder / f"{name}.faiss", sha256[name]) if name in sha256 else None
         for name in MODALITIES
