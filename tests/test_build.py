@@ -16,7 +16,8 @@ from postsense.model import PostModel
 
 
 def build(config: Config, seed: int = 0, *, pretrained: bool = True) -> PostModel:
-    encoders = load_encoders(config, text_dim=5, image_dim=7, pretrained=pretrained)
+    text_dim, image_dim = (5, 7) if pretrained else (16, 16)  # of all encoders, to be loaded over
+    encoders = load_encoders(config, text_dim, image_dim, pretrained=pretrained)
     torch.manual_seed(seed)
     return build_model(config, encoders, classes=3)
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from postsense.classifier import Classifier
 from postsense.config_loading import load_config
@@ -17,6 +19,9 @@ from postsense.data.loading import load_posts
 from postsense.data.splitting import split_posts
 from postsense.errors import ModelError, PostsenseError
 from postsense.inputs import prepare_posts
+from postsense.local_settings import without_machine
+from postsense.model_description import digest_of
+from postsense.model_files import file_hashes
 from postsense.model_folder import load_model, save_model
 from postsense.training.methods import fit_classifier
 
@@ -49,10 +54,16 @@ def probs(classifier: Classifier, rows: Rows) -> np.ndarray:
     return classifier.predict(load_posts(rows)).probs
 
 
+def settings_of(classifier: Classifier) -> dict[str, Any]:
+    """All settings but those of this machine, which a model does not take along."""
+    return without_machine(classifier.config.model_dump())
+
+
 def edit(folder: Path, **values: Any) -> None:
-    """Change keys of model.json."""
+    """Change keys of model.json and all checksums with them, as one who means harm would."""
     file = folder / "model.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
+    description = {**json.loads(file.read_text()), "files": file_hashes(folder), **values}
+    file.write_text(json.dumps({**description, "sha256": digest_of(description)}))
 
 
 @pytest.mark.parametrize("fusion", ["concat", "cross_attention", "text_only", "image_only"])
@@ -63,7 +74,8 @@ def test_a_loaded_model_predicts_exactly_the_same(
     save_model(classifier, tmp_path / "model")
     loaded = load_model(tmp_path / "model")
     assert np.array_equal(probs(loaded, post_rows), probs(classifier, post_rows))
-    assert (loaded.classes, loaded.config) == (classifier.classes, classifier.config)
+    assert loaded.classes == classifier.classes
+    assert settings_of(loaded) == settings_of(classifier)
 
 
 def test_a_model_with_a_layer_over_each_modality_loads_too(
@@ -113,7 +125,8 @@ def test_a_trained_picture_encoder_is_whole_without_its_checkpoint(
 
 
 def test_no_weights_of_frozen_encoders_are_saved(folder: Path) -> None:
-    assert sorted(item.name for item in folder.iterdir()) == ["model.json", "weights.safetensors"]
+    names = ["model.json", "seen.safetensors", "weights.safetensors"]
+    assert sorted(item.name for item in folder.iterdir()) == names
     assert (folder / "weights.safetensors").stat().st_size < 60_000
 
 
@@ -247,3 +260,58 @@ def test_a_changed_file_of_a_trained_encoder_is_refused(
     refused(
         tmp_path / "model", "expected the files of its trained encoders.* The files are damaged"
     )
+
+
+def test_a_model_of_before_names_were_read_answers_as_it_did(
+    fit: Callable[..., Classifier], tmp_path: Path
+) -> None:
+    rows = [{"text": text} for text in ("lovely 😂", "awful ➜ 👍🏽", "𝐥𝐨𝐯𝐞𝐥𝐲", "a lovely day")]
+    classifier = fit(**{"fusion.name": "text_only", "encoders.text.unknown": "keep"})
+    save_model(classifier, tmp_path / "model")
+    config = json.loads((tmp_path / "model" / "model.json").read_text())["config"]
+    assert config["encoders"]["text"].pop("unknown") == "keep"
+    edit(tmp_path / "model", config=config)
+    loaded = load_model(tmp_path / "model")
+    assert loaded.config.encoders.text.unknown == "keep"
+    assert np.array_equal(probs(loaded, rows), probs(classifier, rows))
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("int", "a description of a model, found in .*'negative'"),
+        ("object", "a description of a model, found in 'label_kind'"),
+    ],
+)
+def test_labels_that_the_classes_cannot_be_are_refused(
+    folder: Path, kind: str, message: str
+) -> None:
+    edit(folder, label_kind=kind)
+    with pytest.raises(ModelError, match=message) as error:
+        load_model(folder)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "tensors",
+    [
+        {"trained": torch.zeros(3)},
+        {"trained": torch.zeros((1, 3), dtype=torch.int64)},
+        {"others": torch.zeros(3, dtype=torch.int64)},
+    ],
+)
+def test_seen_posts_that_cannot_be_are_refused(folder: Path, tensors: dict[str, Any]) -> None:
+    names = ("trained", "selected", "grouped", "tested")
+    empty = {name: torch.zeros(0, dtype=torch.int64) for name in names}
+    save_file(empty | tensors, folder / "seen.safetensors")
+    edit(folder)
+    with pytest.raises(ModelError, match="hashes of posts"):
+        load_model(folder)
+
+
+def test_what_was_seen_is_kept_as_hashes(folder: Path) -> None:
+    seen = load_model(folder).seen
+    assert seen is not None
+    counts = [len(part) for part in (seen.trained, seen.selected, seen.grouped, seen.tested)]
+    assert counts == [27, 9, 0, 9]
+    assert b"lovely" not in (folder / "seen.safetensors").read_bytes()

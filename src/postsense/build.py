@@ -9,17 +9,21 @@ from torch import nn
 from postsense.config import JOINT, Config
 from postsense.encoders.backbone import (
     Backbone,
+    ImageBackbone,
     ImageEncoder,
     TextBackbone,
     TextEncoder,
     load_image_backbone,
     load_text_backbone,
+    refuse_fewer_states,
 )
 from postsense.encoders.freezing import freeze_layers
 from postsense.encoders.gradient_checkpointing import checkpoint_gradients
 from postsense.encoders.joint import JointBackbone, JointKind, load_joint_backbone
 from postsense.encoders.pretrained import image_checkpoint, text_checkpoint
+from postsense.encoders.processors import load_tokenizer, picture_policy
 from postsense.encoders.regions import REGIONS
+from postsense.encoders.trials import TextTrial
 from postsense.encoders.word_networks import BilstmNetwork, CnnNetwork, load_word_network
 from postsense.fusion.alignment import Alignment
 from postsense.fusion.bitransformer import Bitransformer, EarlyComments
@@ -55,7 +59,8 @@ def load_encoders(
 ) -> Encoders:
     """The encoders that run inside, with their pretrained weights or, to be loaded over, without.
 
-    text_dim, image_dim: widths of the features of encoders that do not.
+    text_dim, image_dim: widths of the features of encoders that do not; without pretrained weights
+        of all, so that no picture is encoded to find out.
     """
     settings, text, image = config.encoders, None, None
     if config.fusion.name in ("vilt", "lxmert"):
@@ -64,13 +69,13 @@ def load_encoders(
     if reads_text(config) and settings.text.runs_inside:
         text_network = _load_text_network(config, pretrained=pretrained)
         text = TextEncoder(text_network, settings.text.pooling)
-        text_dim = text_network.dim
+        if pretrained or text_dim is None:
+            text_dim = text_network.dim
     if reads_image(config) and settings.image.runs_inside:
-        folder, pooling = image_checkpoint(settings), settings.image.pooling
-        network = load_image_backbone(folder, settings.image.layers, pooling, pretrained=pretrained)
-        _limit_training(network, config, "image")
-        image = ImageEncoder(network, pooling)
-        image_dim = _output_dim(image)
+        network, size_px = _load_image_network(config, pretrained=pretrained)
+        image = ImageEncoder(network, settings.image.pooling)
+        if pretrained or image_dim is None:
+            image_dim = _output_dim(image, size_px)
     return Encoders(text, image, text_dim, image_dim)
 
 
@@ -81,13 +86,33 @@ def _load_text_network(
     network: TextBackbone | CnnNetwork | BilstmNetwork
     if settings.network == "transformer":
         layers, read_layers = settings.layers, settings.read_layers
-        network = load_text_backbone(folder, layers, read_layers, pretrained=pretrained)
+
+        def trial() -> TextTrial:
+            return load_tokenizer(folder, settings.max_length).trial(settings.pooling)
+
+        network = load_text_backbone(folder, layers, read_layers, trial, pretrained=pretrained)
+        refuse_fewer_states(network)
         _limit_training(network, config, "text")
     else:
         network = load_word_network(folder, settings, pretrained=pretrained)
         if config.training.gradient_checkpointing:
             checkpoint_gradients(network)  # says that it cannot
     return network
+
+
+def _load_image_network(
+    config: Config, *, pretrained: bool
+) -> tuple[ImageBackbone, tuple[int, int]]:
+    """The network, and height and width of the pictures that it reads."""
+    settings, folder = config.encoders.image, image_checkpoint(config.encoders)
+
+    def size_px() -> tuple[int, int]:
+        return picture_policy(folder, compared=settings.pixels == "checkpoint").size_px
+
+    layers, pooling = settings.layers, settings.pooling
+    network = load_image_backbone(folder, layers, pooling, size_px, pretrained=pretrained)
+    _limit_training(network, config, "image")
+    return network, size_px()
 
 
 def _load_joint(config: Config, kind: JointKind, *, pretrained: bool) -> JointBackbone:
@@ -212,8 +237,6 @@ def _with_comments(config: Config, fusion: nn.Module, text: Branch | None) -> nn
 
 
 @torch.no_grad()
-def _output_dim(encoder: ImageEncoder) -> int:
-    size = getattr(getattr(encoder.backbone.model, "config", None), "image_size", None) or 224
-    side = size if isinstance(size, int) else size[0]
-    regions, _ = encoder.backbone.eval()(torch.zeros(1, 3, side, side))
+def _output_dim(encoder: ImageEncoder, size_px: tuple[int, int]) -> int:
+    regions, _ = encoder.backbone.eval()(torch.zeros(1, 3, *size_px))
     return int(regions.shape[-1])

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from postsense.batches import Comments, Pixels, PostBatch, TokenIds
-from postsense.encoders.backbone import EncoderNetwork, ImageEncoder, TextEncoder
+from postsense.encoders.backbone import EncoderNetwork, ImageEncoder, TextBackbone, TextEncoder
 from postsense.encoders.embeddings import Embeddings
+from postsense.encoders.joint import JointBackbone
 from postsense.fusion.alignment import Alignment
 from postsense.fusion.bitransformer import EarlyComments
 from postsense.fusion.comments import CommentVectors, WithComments
@@ -134,6 +135,20 @@ class PostModel(nn.Module):
     def trains_encoder(self) -> bool:
         """Whether an encoder runs inside the model, rather than once before."""
         return any(isinstance(part, EncoderNetwork) for part in self.modules())
+
+    @property
+    def vocabulary(self) -> int | None:
+        """How many tokens the text encoder inside the model knows; None without a table of them."""
+        for part in self.modules():
+            words = getattr(part, "words", None) if isinstance(part, EncoderNetwork) else None
+            if isinstance(part, TextBackbone | JointBackbone):
+                try:
+                    words = cast("Any", part.model).get_input_embeddings()
+                except NotImplementedError:  # characters are hashed, as by CANINE
+                    return None
+            if isinstance(words, nn.Embedding):
+                return words.num_embeddings
+        return None
 
     def forward(self, batch: PostBatch) -> PostOutput:
         text, image = self._words(batch.text), self._picture(batch.image)

@@ -76,8 +76,13 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
 
 
 def save_tensors(file: Path, tensors: Tensors) -> None:
-    """Write tensors as one safetensors file, atomically."""
-    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    """Write tensors as one safetensors file, atomically; those that share memory, one by one."""
+    contiguous, written = dict[str, Tensor](), set[int]()
+    for name, tensor in tensors.items():
+        plain = tensor.detach().cpu().contiguous()
+        memory = plain.untyped_storage().data_ptr()
+        contiguous[name] = plain.clone() if memory in written else plain
+        written.add(memory)
     with replacing(file) as temporary:
         save_file(contiguous, temporary)
 
