@@ -9,6 +9,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from sklearn.base import clone, is_classifier
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_val_score
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer
+from sklearn.utils.validation import check_is_fitted
 
 from postsense import PostClassifier
 from postsense.config_loading import load_config
@@ -82,7 +88,8 @@ def test_a_loaded_classifier_answers_as_the_saved_one(
     fitted.save(tmp_path / "model")
     loaded = PostClassifier.load(str(tmp_path / "model"))
     assert np.array_equal(loaded.predict_proba(post_rows), fitted.predict_proba(post_rows))
-    assert loaded.config == fitted.config
+    machine = loaded.config.training.model_copy(update={"device": "cpu"})
+    assert loaded.config.model_copy(update={"training": machine}) == fitted.config
 
 
 def test_a_seed_of_a_run_can_be_loaded(trained_run: Path, post_rows: Rows) -> None:
@@ -254,3 +261,271 @@ def test_fitting_again_finds_alpha_again(posts_file: Path, synthetic_corpus: Pat
 def test_a_config_beside_single_settings_is_refused() -> None:
     with pytest.raises(ConfigError, match="expected a config or single settings, found both"):
         PostClassifier(config=load_config(), corpus="corpus")
+
+
+WORDS = {0: "awful rain again", 1: "what a lovely day", 10: "the bus line", 2: "a cat"}
+OF_KINDS = {"training.epochs": 3, "training.learning_rate": 0.01, "training.device": "cpu"}
+
+
+def texts_of(labels: tuple[Any, ...], posts: int = 24) -> pd.DataFrame:
+    """Posts whose words tell their label, the labels in turn."""
+    chosen = [labels[number % len(labels)] for number in range(posts)]
+    words = list(WORDS.values())
+    texts = [f"{words[labels.index(label)]} {n}" for n, label in enumerate(chosen)]
+    return pd.DataFrame({"text": texts, "label": chosen})
+
+
+@pytest.mark.parametrize(
+    ("labels", "kind", "dtype"),
+    [
+        ((0, 1, 10, 2), pa.int64(), np.int64),
+        ((False, True), pa.bool_(), np.bool_),
+        ((0.5, 1.0), pa.float64(), np.float64),
+        (("0", "1"), pa.string(), object),
+    ],
+)
+def test_predictions_are_of_the_kind_of_the_labels(
+    labels: tuple[Any, ...], kind: pa.DataType, dtype: Any, tmp_path: Path
+) -> None:
+    frame = texts_of(labels)
+    PostClassifier(preset="text-only", **OF_KINDS).fit(frame).save(tmp_path / "model")
+    classifier = PostClassifier.load(tmp_path / "model")
+    predicted = classifier.predict(frame)
+    assert (predicted.dtype, classifier.classes_.tolist()) == (dtype, sorted(labels))
+    assert (predicted == frame.label).mean() > 0.9
+    likeliest = classifier.predict_proba(frame).argmax(axis=1)
+    assert classifier.classes_[likeliest].tolist() == predicted.tolist()
+    table = classifier.predictions(frame).to_table()
+    assert (table.schema.field("label").type, table["label"].to_pylist()) == (
+        kind,
+        predicted.tolist(),
+    )
+
+
+def test_labels_of_another_spelling_are_measured(tmp_path: Path) -> None:
+    frame = texts_of((0, 1))
+    classifier = PostClassifier(preset="text-only", **OF_KINDS).fit(frame)
+    whole = classifier.evaluate(frame)["accuracy"]
+    for name, kind in (("ints.csv", int), ("floats.csv", float), ("truths.csv", bool)):
+        frame.assign(label=frame.label.astype(kind)).to_csv(tmp_path / name, index=False)
+        assert classifier.evaluate(tmp_path / name)["accuracy"] == whole
+
+
+def test_a_post_that_cannot_be_read_has_no_label_among_numbers() -> None:
+    frame = texts_of((0, 1))
+    classifier = PostClassifier(preset="text-only", **OF_KINDS).fit(frame)
+    predicted = classifier.predict([{"text": "what a lovely day"}] * 30 + [{"text": "\u200b"}])
+    assert (predicted[0], predicted[-1], predicted.dtype) == (1, None, object)
+
+
+def test_tables_without_ids_train_and_select_together() -> None:
+    frame = texts_of((0, 1))
+    train, val = frame[:18], frame[18:]
+    apart = PostClassifier(preset="text-only", **OF_KINDS).fit(train, validation=val)
+    named = [part.assign(id=[f"{n}" for n in part.index]) for part in (train, val)]
+    given = PostClassifier(preset="text-only", **OF_KINDS).fit(named[0], validation=named[1])
+    assert np.array_equal(apart.predict_proba(frame), given.predict_proba(frame))
+
+
+def test_measuring_what_was_trained_on_is_allowed_and_said(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    frame = texts_of((0, 1), 40)
+    classifier = PostClassifier(preset="text-only", **OF_KINDS).fit(frame[:30])
+    seen = classifier.evaluate(frame)["seen"]
+    assert seen == {"posts": 40, "trained": 26, "selected": 4, "grouped": 0, "left_out": 0}
+    assert "of 40 labelled posts, 26 were trained on and 4 selected" in caplog.text
+    assert "seen" not in classifier.evaluate(frame[30:])
+
+
+ODD = {"comments": 7, "created_at": {"year": 2020}, "attributes": 3.5, "regions": [1, 2]}
+
+
+def test_columns_that_are_not_read_refuse_no_table(caplog: pytest.LogCaptureFixture) -> None:
+    rows = texts_of((0, 1)).to_dict("records")
+    odd = [{**row, **ODD, "image": {"bytes": b""}} for row in rows]
+    classifier = PostClassifier(preset="text-only", **OF_KINDS).fit(odd)
+    plain = PostClassifier(preset="text-only", **OF_KINDS).fit(rows)
+    unlabeled = [{**row, "label": ["nested"], "split": {"a": 1}} for row in odd]
+    assert np.array_equal(classifier.predict_proba(unlabeled), plain.predict_proba(rows))
+    assert "column 'comments' is not read here, and left out where it does not" in caplog.text
+
+
+def test_a_run_of_several_seeds_loads_as_their_mean(
+    trained_run: Path, post_rows: Rows, tmp_path: Path
+) -> None:
+    run = PostClassifier.load(trained_run)
+    seeds = [PostClassifier.load(trained_run / f"seed-{seed}" / "model") for seed in (0, 1)]
+    mean = np.mean([seed.predict_proba(post_rows) for seed in seeds], axis=0)
+    assert run.predict_proba(post_rows) == pytest.approx(mean, abs=1e-6)
+    assert run.evaluate(post_rows, "test")["posts"] == 9
+    with pytest.raises(ModelError, match="expected one model to save, found 2 seeds of a run"):
+        run.save(tmp_path / "model")
+    seeds[1].save(tmp_path / "model")  # as the message says
+
+
+def test_a_run_of_one_seed_is_loaded_and_saved_as_its_model(
+    trained_run: Path, post_rows: Rows, tmp_path: Path
+) -> None:
+    shutil.copytree(trained_run / "seed-1", tmp_path / "run" / "seed-1")
+    run = PostClassifier.load(tmp_path / "run")
+    run.save(tmp_path / "model")
+    loaded = PostClassifier.load(tmp_path / "model")
+    assert np.array_equal(loaded.predict_proba(post_rows), run.predict_proba(post_rows))
+
+
+def test_what_is_no_finished_run_is_refused_and_an_unfinished_seed_is_named(
+    trained_run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "seed-0" / "checkpoints").mkdir(parents=True)
+    with pytest.raises(PostsenseError, match="expected a run folder, found no finished seed in it"):
+        PostClassifier.load(tmp_path)
+    with pytest.raises(PostsenseError, match="found no such folder"):
+        PostClassifier.load(tmp_path / "absent")
+    shutil.copytree(trained_run / "seed-1", tmp_path / "seed-1")
+    assert PostClassifier.load(tmp_path).config.seed == 1
+    assert "seed-0 not finished" in caplog.text
+
+
+TEXTS = [f"{'lovely day' if number % 2 else 'awful rain'} {number}" for number in range(24)]
+NUMBERS = [number % 2 for number in range(24)]
+KINDS: dict[str, Any] = {
+    "texts": TEXTS,
+    "array of texts": np.array(TEXTS, dtype=object),
+    "series of texts": pd.Series(TEXTS),
+    "rows": [{"text": text, "label": "ignored", "split": "test"} for text in TEXTS],
+    "array of rows": np.array([{"text": text} for text in TEXTS], dtype=object),
+    "frame": pd.DataFrame({"text": TEXTS}),
+    "arrow": pa.table({"text": TEXTS}),
+    "posts": load_posts([{"text": text} for text in TEXTS]),
+    "list of posts": list(load_posts([{"text": text} for text in TEXTS])),
+    "numbers of rows": np.arange(24),
+    "column of numbers": np.arange(24)[:, None],
+    "list of numbers": list(range(24)),
+}
+
+
+def text_classifier(**settings: Any) -> PostClassifier:
+    table = [{"text": text, "label": text[:5], "split": "test"} for text in TEXTS]
+    return PostClassifier(preset="text-only", posts=table, **{**QUICK, **settings})
+
+
+@pytest.fixture(scope="module")
+def numbered() -> PostClassifier:
+    return text_classifier().fit(TEXTS, NUMBERS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_x_means_the_same_posts(numbered: PostClassifier, kind: str) -> None:
+    given = KINDS[kind]
+    expected = numbered.predict_proba(TEXTS)
+    assert numbered.predict_proba(given) == pytest.approx(expected, abs=1e-6)
+    assert numbered.score(given, NUMBERS) == 1.0
+
+
+@pytest.mark.parametrize("kind", ["rows", "column of numbers"])
+def test_every_kind_of_x_trains_the_same_classifier(numbered: PostClassifier, kind: str) -> None:
+    fitted = text_classifier().fit(KINDS[kind], NUMBERS)
+    assert np.array_equal(fitted.predict_proba(TEXTS), numbered.predict_proba(TEXTS))
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [
+        (np.array(NUMBERS), [0, 1]),
+        (pd.Series(NUMBERS).astype(bool), [False, True]),
+        (np.array(NUMBERS).astype(str), ["0", "1"]),
+        (pa.array(NUMBERS), [0, 1]),
+        (pd.DataFrame({"y": NUMBERS}), [0, 1]),
+        ([*NUMBERS[:-2], None, np.nan], [0, 1]),
+    ],
+)
+def test_labels_come_back_as_what_y_was(labels: Any, classes: list[Any]) -> None:
+    fitted = text_classifier(**{"training.epochs": 4}).fit(TEXTS, labels)
+    assert fitted.classes_.tolist() == classes
+    assert fitted.predict(TEXTS[:2]).tolist() == classes
+
+
+def test_score_is_accuracy_with_weights_and_the_tables_labels(fitted: PostClassifier) -> None:
+    rows = [{"text": "what a lovely day", "label": name} for name in ("positive", "negative")]
+    right = fitted.predict(rows).tolist() == ["positive", "positive"]
+    assert right and fitted.score(rows) == 0.5
+    assert fitted.score(rows, ["positive", "negative"], sample_weight=[3, 1]) == 0.75
+    assert fitted.score([*rows, {"text": "a", "label": None}]) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("given", "labels", "message"),
+    [
+        (TEXTS, NUMBERS[:3], "y: expected 24 labels, one a post, found 3"),
+        (TEXTS, "dev.csv", "y: expected a list or array of labels.*validation=TABLE"),
+        (TEXTS, [{"text": "a"}], "y: expected a list or array of labels.*validation=TABLE"),
+        (
+            np.ones((2, 3)),
+            [0, 1],
+            r"X: expected one value a post, .* of shape \(2, 3\)",
+        ),
+        ([0, 24], [0, 1], "X, rows of .*: expected numbers of rows from 0 to 23, found 24"),
+    ],
+)
+def test_x_and_y_that_do_not_fit_are_refused(given: Any, labels: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        text_classifier().fit(given, labels)
+    with pytest.raises(DataError, match=r"numbers and no table. Name it: PostClassifier\(posts="):
+        PostClassifier().fit([0, 1], [0, 1])
+
+
+def test_cross_validation_cuts_rows_lists_and_frames() -> None:
+    classifier = text_classifier()
+    for given in (np.arange(24), TEXTS, pd.DataFrame({"text": TEXTS})):
+        assert cross_val_score(classifier, given, NUMBERS, cv=2).tolist() == [1.0, 1.0]
+    names = np.array(NUMBERS).astype(str)
+    probs = cross_val_predict(classifier, TEXTS, names, cv=2, method="predict_proba")
+    assert probs.argmax(axis=1).tolist() == NUMBERS
+
+
+def test_a_grid_of_settings_is_searched_in_a_pipeline() -> None:
+    steps = Pipeline([("as_they_are", FunctionTransformer()), ("classify", text_classifier())])
+    grid = {"classify__training.epochs": [1, 8], "classify__seed": [3]}
+    search = GridSearchCV(steps, grid, cv=2, refit=False).fit(TEXTS, NUMBERS)
+    assert [params["classify__seed"] for params in search.cv_results_["params"]] == [3, 3]
+    assert not np.isnan(search.cv_results_["mean_test_score"]).any()
+
+
+def test_parameters_survive_a_clone_and_change_by_their_names() -> None:
+    classifier = PostClassifier(preset="text-only", corpus="c", **{"training.epochs": 3})
+    copied = clone(classifier).set_params(**{"training.epochs": 5, "seed": 2, "preset": "concat"})
+    assert classifier.get_params()["training.epochs"] == 3
+    expected = {"preset": "concat", "corpus": "c", "training.epochs": 5, "seed": 2}
+    assert {name: copied.get_params()[name] for name in expected} == expected
+    assert (copied.config.training.epochs, copied.config.seed) == (5, 2)
+    assert clone(PostClassifier(config=load_config())).config == load_config()
+    assert "training.epochs=3" in repr(classifier)
+
+
+def test_a_clone_is_untrained_and_scikit_learn_knows(numbered: PostClassifier) -> None:
+    check_is_fitted(numbered)
+    fresh = clone(numbered)
+    for ask in (check_is_fitted, lambda one: one.predict(TEXTS), lambda one: one.classes_):
+        with pytest.raises(NotFittedError):
+            ask(fresh)
+    assert is_classifier(fresh) and not hasattr(fresh, "classes_")
+
+
+def test_parameters_that_do_not_exist_or_fit_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"'training.epoch'. Did you mean 'training.epochs'\?"):
+        PostClassifier().set_params(**{"training.epoch": 3})
+    with pytest.raises(ConfigError, match="expected a config or single settings, found both"):
+        PostClassifier(config=load_config()).set_params(seed=1)
+
+
+def test_emojis_alone_tell_the_class() -> None:
+    signs = {"yes": ["😂", "😍", "🎉", "❤️", "👍🏽"], "no": ["😡", "😭", "💔", "👎", "🤮"]}
+    rows = [
+        {"text": f"so {sign}" if number % 2 else f"{sign}that day", "label": label}
+        for number in range(8)
+        for label, known in signs.items()
+        for sign in known
+    ]
+    train, test = rows[:60], rows[60:]
+    assert PostClassifier(preset="text-only", **QUICK).fit(train).score(test) >= 0.98

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
 from postsense.batches import Pixels, TokenIds
 from postsense.config import Config
+from postsense.config.data import DataSettings
 from postsense.config_loading import parse_config
 from postsense.data.loading import load_posts
 from postsense.encoders import frozen
@@ -135,6 +138,29 @@ def test_too_many_unusable_rows_are_refused_with_the_first(
         prepare_posts(posts, settings(allowed=allowed))
 
     assert "data.max_bad_fraction" in caught.value.fix
+
+
+def test_the_caller_may_allow_any_share_of_unusable_rows(posts: Posts, settings: Settings) -> None:
+    assert len(prepare_posts(posts, settings(allowed=0.0), allowed_bad=1.0).bad) == 2
+
+
+@pytest.mark.parametrize("trainable", [False, True])
+def test_a_picture_cut_short_is_used_where_it_may_be_and_only_there(
+    posts: Posts, settings: Settings, tmp_path: Path, trainable: bool
+) -> None:
+    whole = BytesIO()
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(whole, "JPEG")
+    (tmp_path / "cut.jpg").write_bytes(whole.getvalue()[:3000])
+    image = str(tmp_path / "cut.jpg")
+    cut = {"id": "cut", "text": "bus", "image": image}
+    posts = load_posts([cut, {**cut, "id": "whole", "image": posts[0].image}])
+    config = settings(trainable=trainable)
+    using = config.model_copy(update={"data": DataSettings(truncated="use")})
+    for each, usable in ((config, [1]), (using, [0, 1]), (config, [1])):
+        prepared = prepare_posts(posts, each)
+        assert prepared.usable.tolist() == usable
+    assert "expected a whole picture" in prepared.bad[0].reason
 
 
 def test_just_the_allowed_share_of_unusable_rows_passes(posts: Posts, settings: Settings) -> None:

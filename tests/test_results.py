@@ -8,9 +8,13 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from postsense.errors import ConfigError, DataError, RunError
 from postsense.evaluation.compare import compare_runs, seed_scores
+from postsense.model_description import digest_of
+from postsense.model_files import file_hashes
 from postsense.results import compare_run_folders, read_predictions
 from postsense.run_folder import read_json
 
@@ -187,3 +191,32 @@ def test_a_column_that_the_table_lacks_is_refused(
 ) -> None:
     with pytest.raises(DataError, match="a column 'paritty', .* Did you mean 'parity'"):
         compare_run_folders([trained_run], by="paritty", table=by_parity(post_rows))
+
+
+def describe(model: Path, **values: Any) -> None:
+    """Change what model.json says, and its checksum with it."""
+    description = {**json.loads((model / "model.json").read_text()), **values}
+    description["sha256"] = digest_of(description)
+    (model / "model.json").write_text(json.dumps(description))
+
+
+def test_a_run_that_was_trained_on_the_posts_that_are_measured_is_named(
+    trained_run: Path, copy: Path, post_rows: list[dict[str, Any]]
+) -> None:
+    assert "seen" not in compare_run_folders([trained_run, copy])
+    for model in copy.glob("seed-*/model"):
+        seen = load_file(model / "seen.safetensors")
+        seen["trained"] = torch.cat([seen["trained"], seen["tested"]])
+        save_file(seen, model / "seen.safetensors")
+        describe(model, files=file_hashes(model))
+    assert compare_run_folders([trained_run, copy])["seen"] == [{"name": str(copy), "posts": 9}]
+
+
+def test_runs_of_which_one_is_older_are_compared_without_knowing(
+    trained_run: Path, copy: Path
+) -> None:
+    (copy / "seed-0" / "model" / "seen.safetensors").unlink()
+    describe(copy / "seed-0" / "model", files=file_hashes(copy / "seed-0" / "model"))
+    assert compare_run_folders([trained_run, copy])["seen"] is None
+    shutil.rmtree(copy / "seed-1" / "model")
+    assert compare_run_folders([copy])["seen"] is None

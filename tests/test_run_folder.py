@@ -1,17 +1,21 @@
 """What a run folder takes for its own: files of strangers stay, halves of its own files go."""
 
+import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from postsense import model_folder
+from postsense import model_folder, runs
 from postsense.atomic import replacing
 from postsense.config import Config
 from postsense.config_loading import load_config
 from postsense.data.loading import load_posts
-from postsense.errors import RunError
+from postsense.errors import BusyError, DataError, DiskFullError, RunError
+from postsense.locking import HOLDER, LOCK, writing_to
 from postsense.posts import Posts
-from postsense.run_folder import LEFTOVER, WRITTEN_WHOLE
+from postsense.run_folder import LEFTOVER, WRITTEN_WHOLE, read_json
 from postsense.runs import load_run, train_run
 
 
@@ -77,3 +81,79 @@ def test_a_leftover_is_what_is_written_until_it_is_whole(
     assert len(building) == len(WRITTEN_WHOLE) + 1
     assert all(LEFTOVER.fullmatch(path.name) for path in building)
     assert not any(LEFTOVER.fullmatch(name) for name in (*WRITTEN_WHOLE, "model", ".model"))
+
+
+def test_a_run_of_before_names_were_read_goes_on_as_it_was_started(
+    posts: Posts, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = configured()
+    text = config.encoders.text.model_copy(update={"unknown": "keep"})
+    kept = config.encoders.model_copy(update={"text": text})
+    train_run(posts, config.model_copy(update={"encoders": kept}), tmp_path)
+    file = tmp_path / "config.json"
+    settings = json.loads(file.read_text())
+    del settings["encoders"]["text"]["unknown"]
+    file.write_text(json.dumps(settings))
+    train_run(posts, config, tmp_path, seeds=2)
+    assert [one.config.encoders.text.unknown for one in load_run(tmp_path)] == ["keep", "keep"]
+    assert "goes on as it was started: encoders.text.unknown=keep" in caplog.text
+
+
+@pytest.fixture
+def lost_pictures(post_rows: list[dict[str, Any]]) -> Posts:
+    """Posts of which more than may be are bad."""
+    return load_posts([{**row, "image": f"/nowhere/{row['id']}.png"} for row in post_rows])
+
+
+def test_a_run_that_was_refused_leaves_no_folder(lost_pictures: Posts, tmp_path: Path) -> None:
+    with_pictures = load_config(values={"fusion.name": "concat", "training.device": "cpu"})
+    with pytest.raises(DataError, match="at most 5% unusable rows"):
+        train_run(lost_pictures, with_pictures, tmp_path / "runs" / "first")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_failed_before_its_first_epoch_makes_way_for_other_settings(
+    posts: Posts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "fit_classifier", fail)
+        with pytest.raises(MemoryError):
+            train_run(posts, configured(), tmp_path)
+    smaller = configured().model_copy(update={"seed": 3})
+    train_run(posts, smaller, tmp_path)
+    assert read_json(tmp_path / "config.json")["seed"] == 3
+    with pytest.raises(RunError, match="the settings it was started with, seed = 3"):
+        train_run(posts, configured(), tmp_path)
+
+
+def test_a_second_command_on_a_run_is_told_of_the_first(posts: Posts, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with writing_to(folder, "train"), pytest.raises(BusyError, match="'train' at work in it"):
+        train_run(posts, configured(), folder)
+    train_run(posts, configured(), folder)
+    with writing_to(folder, "train"):
+        assert len(load_run(folder)) == 1
+    assert not {LOCK, HOLDER} & {file.name for file in folder.iterdir()}
+
+
+def test_locks_of_a_killed_run_are_no_strangers(posts: Posts, tmp_path: Path) -> None:
+    for name in (LOCK, HOLDER):
+        (tmp_path / name).write_text("")
+    train_run(posts, configured(), tmp_path)
+    assert files_of(tmp_path)[0] == "bad_rows.jsonl"
+
+
+def test_a_run_on_a_full_disk_goes_on_when_there_is_room(
+    posts: Posts, tmp_path: Path, small_disk: Callable[[int], Path]
+) -> None:
+    folder = small_disk(1000) / "run"
+    with pytest.raises(DiskFullError, match="Make room, then give the same command again"):
+        train_run(posts, configured(), folder)
+    small_disk(100_000)
+    found = train_run(posts, configured(), folder)
+    expected = train_run(posts, configured(), tmp_path / "elsewhere")
+    assert found.metrics == expected.metrics
+    assert files_of(folder) == files_of(tmp_path / "elsewhere")

@@ -1,6 +1,7 @@
 """Predictions on disk: three formats that hold the same, written whole or not at all."""
 
 import csv
+import io
 import json
 from pathlib import Path
 
@@ -11,7 +12,13 @@ import pytest
 
 from postsense.errors import DataError
 from postsense.inputs import BadRow
-from postsense.tables import check_suffix, write_bad_rows, write_table
+from postsense.tables import (
+    check_suffix,
+    refuse_unfit_output,
+    write_bad_rows,
+    write_bad_rows_beside,
+    write_table,
+)
 
 ROWS = [
     {"id": "a,1", "label": 'say "yes"', "prob": 0.25},
@@ -77,3 +84,49 @@ def test_bad_rows_are_listed_with_their_reasons(tmp_path: Path) -> None:
     write_bad_rows(bad, tmp_path / "bad.jsonl")
     lines = (tmp_path / "bad.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line) for line in lines] == [vars(row) for row in bad]
+
+
+@pytest.mark.parametrize("name", ["posts.jsonl", "link.jsonl", "./posts.jsonl", "folder/m.jsonl"])
+def test_a_file_that_is_read_is_not_written_over(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder").mkdir()
+    for file in (tmp_path / "posts.jsonl", tmp_path / "folder" / "m.jsonl"):
+        file.write_text("precious")
+    (tmp_path / "link.jsonl").hardlink_to(tmp_path / "posts.jsonl")
+    read = [tmp_path / "post*.jsonl", tmp_path / "folder"]
+    with pytest.raises(DataError, match="another file than those that are read"):
+        refuse_unfit_output(tmp_path / name, read)
+
+
+def test_a_file_of_before_is_written_over(tmp_path: Path) -> None:
+    for name in ("posts.jsonl", "out.jsonl"):
+        (tmp_path / name).write_text("{}\n")
+    write_bad_rows([BadRow("a", "no picture")], tmp_path / "out.jsonl.bad_rows.jsonl")
+    refuse_unfit_output(tmp_path / "out.jsonl", [tmp_path / "posts.jsonl"])
+    write_bad_rows_beside(tmp_path / "out.jsonl", [])
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["out.jsonl", "posts.jsonl"]
+
+
+@pytest.mark.parametrize("text", ['{"id": "1", "text": "mine"}\n', "mine", "[1]\n"])
+def test_a_file_of_the_users_where_bad_rows_would_go_stays(tmp_path: Path, text: str) -> None:
+    (tmp_path / "out.csv.bad_rows.jsonl").write_text(text)
+    with pytest.raises(DataError, match=r"out.csv.bad_rows.jsonl: expected a list of bad rows"):
+        refuse_unfit_output(tmp_path / "out.csv", [])
+    write_bad_rows_beside(tmp_path / "out.csv", [])
+    assert (tmp_path / "out.csv.bad_rows.jsonl").read_text() == text
+
+
+def test_csv_for_spreadsheets_holds_no_formula_and_the_same_numbers(tmp_path: Path) -> None:
+    texts = ["=1+1", "+1", "-1", "@x", "\t=1", "\r=1", "＝1", "a=1", "", None, "'=1"]
+    numbers = [-0.5, *[1.0] * 10]
+    table = pa.table({"label": texts, "prob_a": numbers, "hints": [["=1"]] * 11})
+    write_table(table, tmp_path / "safe.csv", csv_safe=True)
+    write_table(table, tmp_path / "exact.csv")
+    safe, exact = (
+        list(csv.DictReader(io.StringIO((tmp_path / name).read_bytes().decode(), newline="")))
+        for name in ("safe.csv", "exact.csv")
+    )
+    quoted = [f"'{text}" for text in texts[:7]]
+    assert [row["label"] for row in safe] == [*quoted, "a=1", "", "", "'=1"]
+    assert [row["label"] for row in exact] == [text or "" for text in texts]
+    assert [row["prob_a"] for row in safe] == [row["prob_a"] for row in exact]
+    assert safe[0]["hints"] == '["=1"]'

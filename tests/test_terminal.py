@@ -13,6 +13,9 @@ from postsense.terminal import (
     print_evaluation,
     print_samples,
     progress_bar,
+    say,
+    say_json,
+    say_title,
 )
 
 REPORT = {
@@ -27,6 +30,7 @@ REPORT = {
         "no": {"precision": 1.0, "recall": 2 / 3, "f1": 0.8, "posts": 3},
         "[/yes]": {"precision": 0.5, "recall": 1.0, "f1": 2 / 3, "posts": 1},
     },
+    "absent_classes": [],
     "bad_rows": 0,
 }
 
@@ -157,6 +161,48 @@ def test_samples_show_true_and_predicted_labels_of_test_posts(
     shown = capsys.readouterr().out
     assert ["sun [/b]", "-", "yes", "no", "0.62"] in [cells(line) for line in shown.splitlines()]
     assert "rain" not in shown
+
+
+HOSTILE, SHOWN = "[b]x[/b]\x1b[2J\x9b\u202e\r", r"[b]x[/b]\x1b[2J\x9b\u202e\r"
+
+
+def test_cells_titles_and_lines_are_escaped_and_aligned(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    report = {**REPORT, "classes": ["no", HOSTILE]}
+    report["per_class"] = {"no": REPORT["per_class"]["no"], HOSTILE: REPORT["per_class"]["[/yes]"]}
+    groups = [{**REPORT, "value": HOSTILE}]
+    print_evaluation({**report, "by": {"column": HOSTILE, "groups": groups}}, HOSTILE)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"{SHOWN}, split test, 4 posts"
+    assert [SHOWN, "0.5000", "1.0000", "0.6667", "1", "0", "1"] in [cells(line) for line in lines]
+    assert f"by {SHOWN}" in [line.strip() for line in lines]
+    table = [line for line in lines if line.startswith(("┃", "│"))][:3]
+    assert len({len(line) for line in table}) == 1
+
+
+def test_what_is_said_is_one_line_with_its_control_characters_shown(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    say(f"{HOSTILE}\nforged")
+    say_title(HOSTILE)
+    say_json({"id": HOSTILE})
+    said = capsys.readouterr().out
+    assert said.startswith(f"{SHOWN}\\nforged\n\n[{SHOWN}]\n" + '{"id": "[b]x[/b]\\u001b[2J')
+    assert json.loads(said.splitlines()[-1]) == {"id": HOSTILE}
+
+
+def test_a_person_sees_colors_but_no_control_characters_of_posts(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    with progress_bar() as progress:
+        progress(HOSTILE, 3, 7)
+    print_bad_rows([BadRow(HOSTILE, "x")], 1, Path("bad.jsonl"))
+    captured = capsys.readouterr()
+    assert "\x1b[2J" not in captured.err + captured.out
+    assert SHOWN[:9] in captured.err and f"'{SHOWN}'" in captured.out
 
 
 def test_a_pipe_gets_no_progress_bar(capsys: pytest.CaptureFixture[str]) -> None:

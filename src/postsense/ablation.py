@@ -13,6 +13,7 @@ from postsense.atomic import write_json
 from postsense.config import Config
 from postsense.config_loading import parse_config
 from postsense.errors import ConfigError
+from postsense.locking import writing_to
 from postsense.posts import Posts
 from postsense.progress import Progress, silent
 from postsense.results import compare_run_folders
@@ -71,7 +72,8 @@ def ablate(
     Runs go to folder/<variant> and are resumed like any other; the tables, measured on test or, if
     there is none, on val, to ablation.json.
     Returns: by group, what `compare_run_folders` says of its runs.
-    Raises: ConfigError: no corpus is named, or the group is none of GROUPS.
+    Raises: ConfigError: no corpus is named, or the group is none of GROUPS. BusyError: another
+        command writes to the folder.
     """
     chosen = list(groups)
     unknown = sorted(set(chosen) - set(GROUPS))
@@ -84,13 +86,14 @@ def ablate(
     full = config.model_copy(update={"method": "self_training"})
     measured_on = "test" if len(posts.labeled().split("test")) else "val"
     tables = {}
-    for group in chosen:
-        for variant in GROUPS[group]:
-            run = folder / variant.name
-            train_run(posts, configured(full, variant), run, seeds=seeds, progress=progress)
-        runs = [folder / variant.name for variant in GROUPS[group]]
-        tables[group] = compare_run_folders(runs, measured_on)
-    write_json(folder / "ablation.json", tables)
+    with writing_to(folder, "ablate"):
+        for group in chosen:
+            for variant in GROUPS[group]:
+                run = folder / variant.name
+                train_run(posts, configured(full, variant), run, seeds=seeds, progress=progress)
+            runs = [folder / variant.name for variant in GROUPS[group]]
+            tables[group] = compare_run_folders(runs, measured_on)
+        write_json(folder / "ablation.json", tables)
     return tables
 
 

@@ -1,21 +1,30 @@
 """A trained classifier: posts → labels, probabilities, hint comments and unreadable rows."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from postsense.batches import TokenColumn
 from postsense.config import Config
+from postsense.data.label_kinds import arrow_labels, typed_label
+from postsense.data.seen import Seen
 from postsense.encoders.features import FeatureColumn
 from postsense.encoders.regions import BOX, REGIONS
-from postsense.errors import DataError
+from postsense.errors import DataError, ModelError
 from postsense.inference import Outputs, predict_outputs, softmax
-from postsense.inputs import BadRow, PreparedPosts, pick_device, prepare_posts, what_pictures_show
+from postsense.inputs import (
+    BadRow,
+    PreparedPosts,
+    pick_device,
+    prepare_posts,
+    reads_comments,
+    what_pictures_show,
+)
 from postsense.model import PostModel
-from postsense.posts import Posts
+from postsense.posts import Label, LabelKind, Posts
 from postsense.progress import Progress, silent
 from postsense.retrieval.borrowing import borrow_for_prediction
 
@@ -41,7 +50,8 @@ class Predictions:
 
     probs: (N, K) float32, rows sum to 1; NaN for the rows in `bad`, which have no label either.
     hints: the comments each post was lent, most attended first; None if comments are not read.
-    shows: words for what each picture shows; None if its features do not tell.
+    shows: words for what each picture shows; None if its features do not tell. label_kind: what
+    the labels of training were, and so those predicted; classes are their names.
     """
 
     ids: tuple[str, ...]
@@ -50,10 +60,17 @@ class Predictions:
     bad: tuple[BadRow, ...]
     hints: tuple[tuple[WeighedHint, ...], ...] | None = None
     shows: tuple[tuple[str, ...], ...] | None = None
+    label_kind: LabelKind = "text"
 
     @property
-    def labels(self) -> list[str | None]:
-        """The likeliest class of each post, None for a bad row."""
+    def labels(self) -> list[Label | None]:
+        """The label of each post, of the kind that training had, None for a bad row."""
+        kind = self.label_kind
+        return [None if name is None else typed_label(name, kind) for name in self.names]
+
+    @property
+    def names(self) -> list[str | None]:
+        """The likeliest class of each post by its name, None for a bad row."""
         readable = ~np.isnan(self.probs[:, 0])
         likeliest = np.where(readable, np.nan_to_num(self.probs).argmax(axis=1), -1)
         return [self.classes[number] if number >= 0 else None for number in likeliest]
@@ -61,9 +78,9 @@ class Predictions:
     def to_table(self) -> pa.Table:
         """Columns id, label, prob_<class> for each class, and where known hints and picture_shows.
 
-        Nulls for bad rows.
+        Nulls for bad rows. Labels are of their kind: int64, double, bool or string.
         """
-        columns = {"id": list(self.ids), "label": self.labels}
+        columns = {"id": list(self.ids), "label": arrow_labels(self.names, self.label_kind)}
         for number, name in enumerate(self.classes):
             columns[f"prob_{name}"] = pa.array(self.probs[:, number], from_pandas=True)
         if self.hints is not None:
@@ -76,18 +93,17 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Classifier:
-    """A model with the settings that read its posts and the names of its classes."""
+    """A model with the settings that read its posts and the names of its classes.
+
+    label_kind: what the labels were that these names stand for. seen: which posts were seen in
+    training; None: not known, as of a model that an earlier version saved.
+    """
 
     config: Config
     classes: tuple[str, ...]
     model: PostModel
-
-    def with_corpus(self, folder: Path | None) -> "Classifier":
-        """One that borrows comments from the corpus in folder; None or no comments: unchanged."""
-        if folder is None or self.config.retrieval.corpus is None:
-            return self
-        retrieval = self.config.retrieval.model_copy(update={"corpus": folder})
-        return replace(self, config=self.config.model_copy(update={"retrieval": retrieval}))
+    label_kind: LabelKind = "text"
+    seen: Seen | None = None
 
     def predict(self, posts: Posts, progress: Progress = silent) -> Predictions:
         """Classify posts; labels are not looked at."""
@@ -97,10 +113,13 @@ class Classifier:
 def average_predictions(
     classifiers: Sequence[Classifier], posts: Posts, progress: Progress = silent
 ) -> Predictions:
-    """Mean probabilities of classifiers that differ by their seed; posts are encoded once."""
+    """Mean probabilities of classifiers that differ by their seed; posts are encoded once.
+
+    However many posts cannot be read, the others are answered for.
+    """
     config = classifiers[0].config
     borrowed = borrow_for_prediction(posts, config, progress=progress)
-    prepared = prepare_posts(posts, config, progress, borrowed)
+    prepared = prepare_posts(posts, config, progress, borrowed, allowed_bad=1.0)
     return predict_prepared(classifiers, prepared, np.arange(len(posts)), progress)
 
 
@@ -131,7 +150,9 @@ def predictions_from(
     usable = np.isin(rows, prepared.usable)
     classes, ids = classifiers[0].classes, prepared.posts.table["id"]
     probs = np.full((len(rows), len(classes)), np.nan, dtype=np.float32)
-    weights = None
+    weights, config = None, classifiers[0].config
+    if reads_comments(config):
+        weights = np.zeros((len(rows), config.comments.count), dtype=np.float32)
     if outputs:
         probs[usable] = np.mean([softmax(output.logits) for output in outputs], axis=0)
         weights = _mean_weights(outputs, usable)
@@ -144,6 +165,7 @@ def predictions_from(
         bad=tuple(row for row in prepared.bad if row.id in unreadable),
         hints=_weighed_hints(prepared, rows, weights),
         shows=what_pictures_show(prepared, rows, classifiers[0].config),
+        label_kind=classifiers[0].label_kind,
     )
 
 
@@ -159,14 +181,23 @@ def predict_rows(
 
     with_aligned: with the vectors that losses on pairs compare, if its model has such losses.
     Raises: DataError: their region features are wider or narrower than those it was trained on.
+        ModelError: it does not fit its encoders, or its answers are not finite numbers.
     """
     _refuse_other_regions(classifier, prepared)
+    _refuse_other_features(classifier, prepared)
+    _refuse_unknown_tokens(classifier, prepared)
     config, workers = classifier.config, classifier.config.training.workers
     aligned = with_aligned and classifier.model.alignment is not None
     dataset = prepared.dataset(rows, with_contents=aligned)
-    return predict_outputs(
+    outputs = predict_outputs(
         classifier.model, dataset, pick_device(config.training), workers=workers, progress=progress
     )
+    strange = ~np.isfinite(outputs.logits).all(axis=1)
+    if strange.any():
+        fix = "Train again with a lower training.learning_rate, or copy the model again."
+        found = f"others for {strange.sum()} of {len(rows)} posts"
+        raise ModelError("answers of the model", "finite numbers", found, fix)
+    return outputs
 
 
 def _refuse_other_regions(classifier: Classifier, prepared: PreparedPosts) -> None:
@@ -181,6 +212,46 @@ def _refuse_other_regions(classifier: Classifier, prepared: PreparedPosts) -> No
             f"features of width {expected - BOX}, as in training",
             str(found - BOX),
             "Use the detector that made those of the training posts.",
+        )
+
+
+def _refuse_other_features(classifier: Classifier, prepared: PreparedPosts) -> None:
+    """Refuse a model whose statistics are of other features than its encoders give."""
+    for part in ("text", "image"):
+        column, branch = getattr(prepared.columns, part), getattr(classifier.model, part)
+        regions = part == "image" and classifier.config.encoders.image.name == REGIONS
+        if not isinstance(column, FeatureColumn) or branch is None or regions:
+            continue
+        store = column.store
+        widths = [(store.dim, len(branch.mean))]
+        if store.with_tokens:
+            widths.append((store.token_dim, len(branch.token_mean)))
+        for found, expected in widths:
+            if found != expected:
+                raise ModelError(
+                    f"model, {part}",
+                    f"statistics of features of width {found}, which its encoder gives",
+                    f"those of width {expected}",
+                    "Copy the model again from its source.",
+                )
+
+
+def _refuse_unknown_tokens(classifier: Classifier, prepared: PreparedPosts) -> None:
+    """Refuse a tokenizer that gives tokens which the encoder inside the model has not."""
+    columns = prepared.columns
+    comments = None if columns.comments is None else columns.comments.texts
+    words = (columns.text, columns.attributes, comments)
+    highest = max(
+        (int(column.flat.max(initial=-1)) for column in words if isinstance(column, TokenColumn)),
+        default=-1,
+    )
+    known = classifier.model.vocabulary
+    if known is not None and highest >= known:
+        raise ModelError(
+            "model, text",
+            f"a tokenizer of the {known} tokens that its encoder knows",
+            f"one that gives token {highest}",
+            "Copy the model again from its source.",
         )
 
 

@@ -1,18 +1,30 @@
 """The command line: one verb a function. Heavy imports wait until a verb needs them."""
 
-import json
+import io
 import logging
 import sys
 import time
-from contextlib import nullcontext
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
+from postsense import __version__
 from postsense.corpus_cli import corpus_app
 from postsense.discover_cli import discover
-from postsense.errors import ConfigError, PostsenseError
+from postsense.disk_space import is_full
+from postsense.errors import ConfigError, EncoderError, PostsenseError
+from postsense.escaping import (
+    EscapedFormatter,
+    escaped_warning,
+    print_traceback,
+    shown,
+    shown_lines,
+)
 from postsense.processes import is_main, part_ways, process_count
 from postsense.tasks_cli import combine, relabel
 
@@ -20,8 +32,38 @@ if TYPE_CHECKING:
     from postsense.config import Config
     from postsense.posts import Posts
 
+
+HELP = "Classify social-media posts of a picture and a few words when labels are few."
+
+
+class EscapedCommands(TyperGroup):
+    """Verbs whose complaints about a command line show its control characters as such."""
+
+    def make_context(self, *given: Any, **options: Any) -> Any:
+        """Read the arguments of the group."""
+        with _escaped_usage():
+            return super().make_context(*given, **options)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Read the arguments of a verb and run it."""
+        with _escaped_usage():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _escaped_usage() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        complaint: Any = error
+        if hasattr(complaint, "format_message"):  # typer's own, whose base class it does not name
+            complaint.message = shown_lines(str(complaint.message))
+        raise
+
+
 app = typer.Typer(
-    help="Classify social-media posts of a picture and a few words when labels are few.",
+    cls=EscapedCommands,
+    help=HELP,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -34,12 +76,27 @@ app.command()(relabel)
 
 LEAD_S = 10.0  # of several processes, the one that can tell what is wrong speaks this much earlier
 TableArgument = Annotated[
-    Path, typer.Argument(help="Posts: .parquet, .jsonl, .csv or an imagefolder.")
+    Path,
+    typer.Argument(
+        help="Posts: .parquet, .jsonl, .csv ..., an imagefolder, or 'PATTERN' in quotes."
+    ),
 ]
 RunArgument = Annotated[Path, typer.Argument(help="A run folder, or a model folder.")]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", help="Any setting, such as training.epochs=5. Repeatable."),
+]
+LocalConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", help="TOML file of settings that may change after training."),
+]
+LocalSetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="A setting that may change after training, such as data.columns.text=tweet."
+        " Repeatable.",
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 CorpusOption = Annotated[
@@ -51,9 +108,41 @@ ByOption = Annotated[
         help="Column of the table to break the metrics down by, or two: labels.text==labels.image."
     ),
 ]
+ImagesOption = Annotated[
+    Path | None, typer.Option(help="Folder of pictures that are not below the table's.")
+]
 LabelOption = Annotated[
     str | None, typer.Option("--label", help="Label column, such as label or labels.text.")
 ]
+
+
+CsvSafeOption = Annotated[
+    bool,
+    typer.Option(
+        "--csv-safe",
+        help="In CSV, put ' before texts that a spreadsheet would run: those with = + - @ first.",
+    ),
+]
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from postsense.terminal import say
+
+        say(f"postsense {__version__}")
+        raise typer.Exit
+
+
+@app.callback(help=HELP)
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print it and stop.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """What stands before a verb."""
 
 
 @app.command()
@@ -74,6 +163,7 @@ def train(
     label: LabelOption = None,
     split: Annotated[str | None, typer.Option(help="Split column, such as splits.grouped.")] = None,
     validation: Annotated[Path | None, typer.Option(help="Table to select epochs by.")] = None,
+    images: ImagesOption = None,
     seed: Annotated[int | None, typer.Option(min=0, help="First random seed.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Train this many seeds.")] = 1,
 ) -> None:
@@ -85,6 +175,7 @@ def train(
         "retrieval.corpus": corpus,
         "data.columns.label": label,
         "data.columns.split": split,
+        "data.image_root": images,
         "seed": seed,
     }
     values = {key: value for key, value in given.items() if value is not None}
@@ -102,25 +193,54 @@ def evaluate(
     label: LabelOption = None,
     by: ByOption = None,
     corpus: CorpusOption = None,
+    config: LocalConfigOption = None,
+    settings: LocalSetOption = None,
+    images: ImagesOption = None,
+    seen: Annotated[
+        bool, typer.Option("--seen", help="Measure posts too that the run was trained on.")
+    ] = False,
+    positive_class: Annotated[
+        str | None, typer.Option(help="Class that `binary` metrics are about.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure a trained run on the labelled posts of TABLE."""
+    """Measure a trained run on the labelled posts of TABLE.
+
+    Where TABLE has no test split and none is named, posts that the run has seen are left out.
+    """
     from postsense.config import UNREAD_IN_PREDICT
     from postsense.evaluation.evaluate import evaluate_classifiers
     from postsense.evaluation.groups import columns_of
+    from postsense.inputs import columns_read
+    from postsense.local_settings import load_local, named_corpus
     from postsense.runs import load_run
-    from postsense.terminal import print_evaluation
+    from postsense.terminal import print_evaluation, say_json
 
-    classifiers = load_run(run, corpus)
+    classifiers = load_run(run, load_local(config, settings or (), named_corpus(corpus)))
     columns = classifiers[0].config.data.columns
     if label is not None:
         columns = columns.model_copy(update={"label": label})
     optional = set(UNREAD_IN_PREDICT) - {"label"} - ({"split"} if split else set())
-    posts = _load(table, columns, require=("label",), optional=optional, extra=columns_of(by))
+    posts = _load(
+        *(table, classifiers[0].config, images),
+        columns=columns,
+        require=("label",),
+        optional=optional,
+        extra=columns_of(by),
+        reads=columns_read(classifiers[0].config, "label", "split"),
+    )
     with _progress() as progress:
-        report = evaluate_classifiers(classifiers, posts, split, progress, by)
+        report = evaluate_classifiers(
+            classifiers,
+            posts,
+            split,
+            progress,
+            by,
+            only_new=not seen,
+            positive_class=positive_class,
+        )
     if as_json:
-        typer.echo(json.dumps(report, ensure_ascii=False))
+        say_json(report)
     else:
         print_evaluation(report, f"{run} on {table}")
 
@@ -131,6 +251,10 @@ def predict(
     table: TableArgument,
     out: Annotated[Path, typer.Option(help="Predictions: .parquet, .jsonl or .csv.")],
     corpus: CorpusOption = None,
+    config: LocalConfigOption = None,
+    settings: LocalSetOption = None,
+    images: ImagesOption = None,
+    csv_safe: CsvSafeOption = False,
 ) -> None:
     """Write the label of every post in TABLE and one probability for each class.
 
@@ -139,18 +263,23 @@ def predict(
     """
     from postsense.classifier import average_predictions
     from postsense.config import UNREAD_IN_PREDICT
+    from postsense.inputs import columns_read
+    from postsense.local_settings import load_local, named_corpus
+    from postsense.run_folder import files_of
     from postsense.runs import load_run
-    from postsense.tables import check_suffix, write_bad_rows_beside, write_table
-    from postsense.terminal import print_bad_rows
+    from postsense.tables import refuse_unfit_output, write_bad_rows_beside, write_table
+    from postsense.terminal import print_bad_rows, say
 
-    check_suffix(out)
-    classifiers = load_run(run, corpus)
-    posts = _load(table, classifiers[0].config.data.columns, optional=UNREAD_IN_PREDICT)
+    refuse_unfit_output(out, [table, *files_of(run)])
+    classifiers = load_run(run, load_local(config, settings or (), named_corpus(corpus)))
+    used = classifiers[0].config
+    reads = columns_read(used)
+    posts = _load(table, used, images, optional=UNREAD_IN_PREDICT, reads=reads)
     with _progress() as progress:
         predictions = average_predictions(classifiers, posts, progress)
-    write_table(predictions.to_table(), out)
+    write_table(predictions.to_table(), out, csv_safe=csv_safe)
     print_bad_rows(predictions.bad, len(posts), write_bad_rows_beside(out, predictions.bad))
-    typer.echo(f"{len(posts)} predictions in {out}")
+    say(f"{len(posts)} predictions in {out}")
 
 
 @app.command()
@@ -159,15 +288,19 @@ def compare(
     split: Annotated[str, typer.Option(help="Which predictions to compare: test or val.")] = "test",
     by: ByOption = None,
     table: Annotated[Path | None, typer.Option(help="The runs' posts, for --by.")] = None,
+    config: LocalConfigOption = None,
+    settings: LocalSetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Mean ± sd over seeds of each run, and how each differs from the first on the same posts."""
+    from postsense.local_settings import load_local
     from postsense.results import compare_run_folders
-    from postsense.terminal import print_comparison
+    from postsense.terminal import print_comparison, say_json
 
-    comparison = compare_run_folders(runs, split, by, table)
+    local = load_local(config, settings or ())
+    comparison = compare_run_folders(runs, split, by, table, local)
     if as_json:
-        typer.echo(json.dumps(comparison, ensure_ascii=False))
+        say_json(comparison)
     else:
         print_comparison(comparison)
 
@@ -184,26 +317,34 @@ def ablate(
     settings: SetOption = None,
     label: LabelOption = None,
     split: Annotated[str | None, typer.Option(help="Split column.")] = None,
+    images: ImagesOption = None,
     seeds: Annotated[int, typer.Option(min=1, help="Train this many seeds of each.")] = 5,
     as_json: JsonOption = False,
 ) -> None:
     """Measure what comments, self-training and retrieval bring, each alone and all together."""
     from postsense.ablation import ablate as ablate_method
     from postsense.config_loading import load_config
-    from postsense.terminal import print_comparison
+    from postsense.inputs import columns_read
+    from postsense.terminal import print_comparison, say_json, say_title
 
-    given = {"data.columns.label": label, "data.columns.split": split, "retrieval.corpus": corpus}
+    given = {
+        "data.columns.label": label,
+        "data.columns.split": split,
+        "data.image_root": images,
+        "retrieval.corpus": corpus,
+    }
     values = {key: value for key, value in given.items() if value is not None}
     config = load_config(preset, None, settings or (), values)
-    posts = _load(table, config.data.columns, require=("label",))
+    reads = columns_read(config, "label", "split")
+    posts = _load(table, config, require=("label",), reads=reads)
     names = [name.strip() for name in groups.split(",")]
     with _progress() as progress:
         tables = ablate_method(posts, config, out, seeds=seeds, groups=names, progress=progress)
     if as_json:
-        typer.echo(json.dumps(tables, ensure_ascii=False))
+        say_json(tables)
         return
     for group, comparison in tables.items():
-        typer.echo(f"\n[{group}]")
+        say_title(group)
         print_comparison(comparison)
 
 
@@ -212,32 +353,45 @@ def check(
     table: TableArgument,
     label: LabelOption = None,
     split: Annotated[str | None, typer.Option(help="Split column.")] = None,
+    images: ImagesOption = None,
     settings: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Report what is in TABLE and what is wrong with it: pictures, texts, duplicates, labels."""
     from postsense.config_loading import load_config
-    from postsense.data.checking import check_posts
-    from postsense.terminal import print_check
+    from postsense.data.checking import CHECKED, check_posts
+    from postsense.encoders.unread import unread_of
+    from postsense.terminal import print_check, say_json
 
-    given = {"data.columns.label": label, "data.columns.split": split}
+    given = {
+        "data.columns.label": label,
+        "data.columns.split": split,
+        "data.image_root": images,
+    }
     values = {key: value for key, value in given.items() if value is not None}
-    columns = load_config(None, None, settings or (), values).data.columns
+    config = load_config(None, None, settings or (), values)
+    posts = _load(table, config, reads=CHECKED)
     with _progress() as progress:
-        report = check_posts(_load(table, columns), progress)
+        report = check_posts(posts, progress)
+    try:
+        unread = unread_of(posts, config.encoders)
+        note, numbers = unread.line(), unread.to_dict()
+    except EncoderError as error:
+        note, numbers = f"what the text encoder cannot read is not counted: {error}", None
     if as_json:
-        typer.echo(json.dumps(report.to_dict(), ensure_ascii=False))
+        say_json(report.to_dict() | {"unread": numbers})
     else:
-        print_check(report, str(table))
+        print_check(report, str(table), [note])
 
 
 @app.command()
 def presets() -> None:
     """List the settings that ship with postsense, for --preset."""
     from postsense.config_loading import preset_titles
+    from postsense.terminal import say
 
     for name, title in preset_titles().items():
-        typer.echo(f"{name:22s}{title}")
+        say(f"{name:22s}{title}")
 
 
 @app.command()
@@ -249,26 +403,42 @@ def demo(
 ) -> None:
     """Draw posts with a known right answer, train, evaluate, predict, borrow comments."""
     from postsense.demo import show_demo
+    from postsense.locking import writing_to
 
-    show_demo(out, posts, _run_command)
+    with writing_to(out, "demo"):
+        show_demo(out, posts, _run_command)
 
 
 def main() -> None:
     """Run the command line; what a user can mend is one line and exit code 2."""
     level = logging.WARNING if is_main() else logging.ERROR
-    logging.basicConfig(level=level, format="%(levelname)s: %(message)s")
+    _stop_at_no_character()
+    log = logging.StreamHandler()
+    log.setFormatter(EscapedFormatter("%(levelname)s: %(message)s"))
+    logging.basicConfig(level=level, handlers=[log])
+    warnings.formatwarning = escaped_warning
+    warnings.filterwarnings("ignore", module="PIL")  # of pictures; we tell what is wrong with them
     try:
         _refuse_several_processes(sys.argv[1:2])
         app()
-    except Exception as error:  # OSError: a full disk, a place not to be written
-        mendable = isinstance(error, PostsenseError | OSError)
+    except Exception as error:  # OSError: a place not to be written
+        mendable = isinstance(error, PostsenseError | OSError) or is_full(error)
         if process_count() > 1 and not (mendable and is_main()):
             time.sleep(LEAD_S)
         if not mendable:
+            sys.excepthook = print_traceback
             raise
-        line = " ".join(str(error).splitlines())  # names of files and classes may hold line breaks
-        typer.echo(f"error: {line}", err=True)
+        line = str(error).replace("\n", " ")  # names of files and classes may hold line breaks
+        typer.echo(f"error: {shown(line)}", err=True)
         sys.exit(2)
+
+
+def _stop_at_no_character() -> None:
+    """Where a terminal or a pipe lacks a character, its number is written; JSON is always UTF-8."""
+    encoding = "utf-8" if "--json" in sys.argv else None
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding=encoding, errors="backslashreplace")
 
 
 def _refuse_several_processes(verb: list[str]) -> None:
@@ -278,15 +448,16 @@ def _refuse_several_processes(verb: list[str]) -> None:
 
 
 def _train(table: Path, out: Path, config: "Config", validation: Path | None, seeds: int) -> None:
+    from postsense.inputs import columns_read
     from postsense.runs import train_run
     from postsense.terminal import print_run
     from postsense.training.methods import required_columns
 
-    columns = config.data.columns
-    posts = _load(table, columns, require=required_columns(config))
+    reads = columns_read(config, "label", "split")
+    posts = _load(table, config, require=required_columns(config), reads=reads)
     held_out = None
     if validation is not None:
-        held_out = _load(validation, columns, require=("label",), optional=("split",))
+        held_out = _load(validation, config, require=("label",), optional=("split",), reads=reads)
     with _progress() as progress:
         summary = train_run(posts, config, out, seeds=seeds, validation=held_out, progress=progress)
     if is_main():
@@ -299,11 +470,15 @@ def _run_command(*words: object) -> None:
     app([str(word) for word in words], standalone_mode=False)
 
 
-def _load(table: Path, columns: Any = None, **options: Any) -> "Posts":
-    from postsense.config import Columns
+def _load(
+    table: Path, config: "Config", images: Path | None = None, columns: Any = None, **options: Any
+) -> "Posts":
+    """The posts as the settings read them; images, columns: in the place of theirs."""
     from postsense.data.loading import load_posts
+    from postsense.data.reading import reading_of, with_images
 
-    return load_posts(table, columns or Columns(), **options)
+    reading = with_images(reading_of(config), images)
+    return load_posts(table, columns or config.data.columns, reading=reading, **options)
 
 
 def _progress() -> Any:

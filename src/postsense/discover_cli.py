@@ -6,8 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from postsense.escaping import shown
+
+READ = ("text", "image", "regions")  # of our columns
+
 if TYPE_CHECKING:
-    from postsense.config import Columns
+    from postsense.config import Config
     from postsense.discovery.discover import Discovery
     from postsense.posts import Posts
 
@@ -24,6 +28,9 @@ def discover(
         str | None,
         typer.Option(help="Column with labels of a few posts; groups without a name take one."),
     ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of pictures that are not below the table's.")
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", help="Any setting, such as clustering.restarts=20. Repeatable."),
@@ -38,34 +45,40 @@ def discover(
     from postsense.config_loading import load_config
     from postsense.discovery.discover import SETTINGS
     from postsense.discovery.discover import discover as discover_groups
-    from postsense.terminal import print_bad_rows, progress_bar
+    from postsense.terminal import print_bad_rows, progress_bar, say
 
     given = {
+        "data.image_root": images,
         "method": "cluster_pseudo_labels",
         "clustering.clusters": clusters,
         "clustering.algorithm": algorithm,
     }
     values = {key: value for key, value in given.items() if value is not None}
     config = load_config(None, None, (*SETTINGS, *(settings or ())), values)
-    posts = _load(table, config.data.columns, labels)
+    posts = _load(table, config, labels)
     few = None if labels is None else posts.column("label")
     with progress_bar() as progress:
         found = discover_groups(posts, config, out, names=name or (), labels=few, progress=progress)
     print_bad_rows(found.bad, found.posts, out / "bad_rows.jsonl")
     for line in _lines(found):
-        typer.echo(line)
+        say(line)
 
 
-def _load(table: Path, columns: "Columns", labels: str | None) -> "Posts":
+def _load(table: Path, config: "Config", labels: str | None) -> "Posts":
     """The posts, with the column of labels if one is named."""
     from postsense.config import UNREAD_IN_PREDICT
     from postsense.data.loading import load_posts
+    from postsense.data.reading import reading_of
 
+    columns, reading = config.data.columns, reading_of(config)
     if labels is None:
-        return load_posts(table, columns, optional=UNREAD_IN_PREDICT)
+        return load_posts(table, columns, optional=UNREAD_IN_PREDICT, reads=READ, reading=reading)
     columns = columns.model_copy(update={"label": labels})
     optional = set(UNREAD_IN_PREDICT) - {"label"}
-    return load_posts(table, columns, require=("label",), optional=optional)
+    reads = (*READ, "label")
+    return load_posts(
+        table, columns, require=("label",), optional=optional, reads=reads, reading=reading
+    )
 
 
 def _lines(found: "Discovery") -> list[str]:
@@ -73,7 +86,8 @@ def _lines(found: "Discovery") -> list[str]:
     rows = [("group", "posts", "name", "words")]
     for group in found.groups:
         numbers = "+".join(map(str, group.numbers))
-        rows.append((numbers, str(group.size), group.name, ", ".join(group.words) or "-"))
+        words = ", ".join(group.words) or "-"
+        rows.append((numbers, str(group.size), shown(group.name), words))
     lines = _aligned(rows)
     if found.vote is not None:
         vote = found.vote

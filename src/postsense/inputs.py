@@ -1,7 +1,7 @@
 """Posts → datasets: which modalities are read, encoded here or later, and which rows are bad."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -19,7 +19,7 @@ from postsense.batches import (
 )
 from postsense.config import Config, ImageEncoderSettings, TrainingSettings
 from postsense.data.duplicates import clean_text
-from postsense.data.text import normalize_text
+from postsense.data.seen import content_keys
 from postsense.encoders.attributes import attribute_words
 from postsense.encoders.encode import encode_pictures, encode_texts
 from postsense.encoders.features import FeatureColumn
@@ -32,6 +32,7 @@ from postsense.encoders.pretrained import (
     text_checkpoint,
 )
 from postsense.encoders.processors import load_tokenizer, picture_policy
+from postsense.encoders.reading import TextReader
 from postsense.encoders.regions import REGIONS, encode_regions
 from postsense.errors import DataError, PictureError
 from postsense.posts import Posts, joined_posts, posts_of_texts
@@ -91,6 +92,12 @@ class PreparedPosts:
         numbers = np.where([text is None for text in given], -1, numbers)
         return np.stack([numbers, self.columns.image.rows], axis=1).astype(np.int64)
 
+    @cached_property
+    def content_keys(self) -> Array:
+        """(N,) int64: what tells that a post was seen before, of the modalities that are read."""
+        text, image = self.columns.text is not None, self.columns.image is not None
+        return content_keys(self.posts, text=text, picture=image)
+
 
 def reads_text(config: Config) -> bool:
     """Whether the fusion reads words."""
@@ -123,6 +130,17 @@ def reads_pairs(config: Config) -> bool:
     return config.losses.aligns or config.losses.itm > 0
 
 
+def columns_read(config: Config, *more: str) -> tuple[str, ...]:
+    """Our names of the columns that a model reads, and of more that the caller does."""
+    read = {
+        "text": reads_text(config) or config.retrieval.corpus is not None,
+        "image": reads_image(config) or config.retrieval.corpus is not None,
+        "attributes": reads_attributes(config),
+        REGIONS: config.encoders.image.name == REGIONS,
+    }
+    return (*(name for name, needed in read.items() if needed), *more)
+
+
 def pick_device(settings: TrainingSettings) -> torch.device:
     """The GPU if there is one and the settings allow it, else the CPU."""
     gpu = settings.device == "auto" and torch.cuda.is_available()
@@ -130,12 +148,19 @@ def pick_device(settings: TrainingSettings) -> torch.device:
 
 
 def prepare_posts(
-    posts: Posts, config: Config, progress: Progress = silent, borrowed: Borrowed | None = None
+    posts: Posts,
+    config: Config,
+    progress: Progress = silent,
+    borrowed: Borrowed | None = None,
+    *,
+    allowed_bad: float | None = None,
 ) -> PreparedPosts:
     """Encode what is frozen, tokenise what is encoded in the model, and find the unusable rows.
 
     borrowed: hint comments of the posts and, to be pseudo-labelled, posts of the corpus.
-    Raises: DataError: more than data.max_bad_fraction of the rows are bad.
+    allowed_bad: share of the rows that may be bad, 1 where each post is answered for by itself;
+        None: data.max_bad_fraction, for posts that are learned from.
+    Raises: DataError: more of the rows are bad.
     """
     own = len(posts)
     if borrowed is not None and borrowed.pairs is not None:
@@ -149,7 +174,7 @@ def prepare_posts(
     reasons = {row: str(error) for row, error in broken.items()}
     for row in np.flatnonzero(~_given(posts, config)):
         reasons[int(row)] = "expected a text or a picture, found neither. Add one of them."
-    allowed = config.data.max_bad_fraction
+    allowed = config.data.max_bad_fraction if allowed_bad is None else allowed_bad
     _refuse_too_many(posts, range(own), reasons, allowed, posts.name)
     lender = str(config.retrieval.corpus)
     _refuse_too_many(posts, range(own, len(posts)), reasons, allowed, lender)
@@ -205,7 +230,7 @@ def _name_pictures(
     builtin = config.encoders.model_copy(update={"image": ImageEncoderSettings()})
     column, _ = encode_pictures(
         posts.take(lacking),
-        FrozenImageEncoder(builtin, pick_device(config.training)),
+        FrozenImageEncoder(builtin, pick_device(config.training), config.data.truncated),
         with_tokens=False,
         threads=_threads(config),
         progress=progress,
@@ -251,7 +276,7 @@ def _text_input(posts: Posts, config: Config, with_tokens: bool, progress: Progr
             progress=progress,
         )
     tokenizer = load_tokenizer(text_checkpoint(settings), settings.text.max_length)
-    texts = [normalize_text(text or "", settings.text.normalize) for text in posts.column("text")]
+    texts = TextReader(settings.text, lambda: tokenizer)(posts.column("text"))
     ids = [row if text else [] for row, text in zip(tokenizer(texts), texts, strict=True)]
     return TokenColumn(ids, tokenizer.pad_id)
 
@@ -268,12 +293,14 @@ def _image_column(
     if not settings.image.runs_inside:
         return encode_pictures(
             posts,
-            FrozenImageEncoder(settings, pick_device(config.training)),
+            FrozenImageEncoder(settings, pick_device(config.training), config.data.truncated),
             with_tokens=with_tokens,
             threads=_threads(config),
             progress=progress,
         )
-    policy = picture_policy(image_checkpoint(settings))
+    compared = settings.image.pixels == "checkpoint"
+    policy = picture_policy(image_checkpoint(settings), compared=compared)
+    policy = replace(policy, truncated=config.data.truncated)
     pictures = decode_pictures(posts, policy, cache, threads=threads, progress=progress)
     return PixelColumn(pictures.store, pictures.rows, policy), pictures.broken
 

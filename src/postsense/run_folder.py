@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import re
 import shutil
 from collections import Counter
@@ -9,54 +10,72 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
 from postsense import __version__
-from postsense.atomic import write_json
+from postsense.atomic import leftover_names, write_json
 from postsense.config import Config
-from postsense.config_loading import parse_config
+from postsense.config_loading import as_before, kept_as_before, parse_kept
 from postsense.corpus.reading import open_corpus
 from postsense.data.splitting import Splits
 from postsense.encoders.regions import REGIONS
 from postsense.errors import ConfigError, RunError
 from postsense.inputs import reads_attributes
+from postsense.json_files import read_json_file
+from postsense.locking import is_lock
+from postsense.model_places import from_root
 
+logger = logging.getLogger(__name__)
 WRITTEN_WHOLE = (
     *("config.json", "run.json", "bad_rows.jsonl", "metrics.json"),
     *("predictions.parquet", "pseudo_labels.parquet"),
     *("groups.json", "groups.parquet", "index.html"),
 )
-LEFTOVER = re.compile(  # as `replacing` and `save_model` call what they have not finished
+LEFTOVER = re.compile(  # as `replacing` and `replacing_folder` call what they have not finished
     "|".join(
         rf"\.{re.escape(name)}\.[a-z0-9_]{{8}}{re.escape(Path(name).suffix)}"
         for name in WRITTEN_WHOLE
     )
-    + r"|\.model\.[0-9a-f]{32}"
+    + f"|{leftover_names('model')}"
 )
+ANEW = "Copy the run again from its source, or train it again with another --out."
 NO_DIFFERENCE = {
+    "data": {"delimiter", "image_root"},
     "encoders": {"cache", "threads"},
     "training": {"workers", "gradient_checkpointing"},
 }
 
 
-def claim_run(folder: Path, config: Config, splits: Splits) -> None:
-    """Write what the run is, or refuse if the folder holds another one."""
-    settings = config.model_dump(mode="json")
-    description: dict[str, Any] = {
+def as_started(folder: Path, config: Config) -> Config:
+    """The settings with which a run goes on that an earlier version began: symbols as it did."""
+    file = folder / "config.json"
+    if not (file.is_file() and kept_as_before(read_json(file))):
+        return config
+    logger.warning("%s goes on as it was started: encoders.text.unknown=keep", folder)
+    return config.model_copy(update={"encoders": as_before(config.encoders)})
+
+
+def describe_run(config: Config, splits: Splits) -> dict[str, Any]:
+    """What a run is trained on, for its folder. Raises: CorpusError: there is no such corpus."""
+    return {
         "postsense": __version__,
         "posts": {name: len(getattr(splits, name)) for name in ("train", "val", "test")},
         "classes": list(splits.classes),
+        "label_kind": splits.posts.label_kind,
         "labels": _label_counts(splits),
         "val_drawn_from_train": splits.carved,
         "unlabeled": splits.unlabeled,
         "fingerprint": _fingerprint(splits, config),
     }
-    mark_run(folder, settings, description)
 
 
 def mark_run(folder: Path, settings: dict[str, Any], description: dict[str, Any]) -> None:
     """Write settings and description of a run, unless they are there. Raises: RunError."""
     refuse_taken(folder, settings, description["fingerprint"])
-    if not (folder / "config.json").is_file():
+    marked = folder / "config.json"
+    if marked.is_file() and not _is_begun(folder):
+        marked.unlink()  # of a run that failed before it had trained anything
+    if not marked.is_file():
         write_json(folder / "run.json", description)
         write_json(folder / "config.json", settings)  # last: it marks the folder as a run
 
@@ -64,17 +83,25 @@ def mark_run(folder: Path, settings: dict[str, Any], description: dict[str, Any]
 def refuse_taken(folder: Path, settings: dict[str, Any], fingerprint: str) -> None:
     """Refuse a folder that holds another run, or files that are no run's, and leave it as it is.
 
-    What was left half-written when a run was killed while it marked its folder is no stranger.
+    What was left half-written when a run was killed while it marked its folder is no stranger. A
+    run that failed before an epoch was kept holds nothing: its folder is free for another.
     Raises: RunError.
     """
     if (folder / "config.json").is_file():
-        _refuse_other_run(folder, settings, fingerprint)
+        if _is_begun(folder):
+            _refuse_other_run(folder, settings, fingerprint)
         return
-    names = {item.name for item in folder.glob("*")} - {"run.json"}
+    names = {item.name for item in folder.glob("*") if not is_lock(item)} - {"run.json"}
     strangers = sorted(name for name in names if not LEFTOVER.fullmatch(name))
     if strangers:
         found = f"{strangers[:5]} in it"
         raise RunError(folder, "an empty or new folder, or a run", found, "Choose another --out.")
+
+
+def _is_begun(folder: Path) -> bool:
+    """Whether a run has kept anything that was trained, be it one epoch."""
+    kept = ("state.json", "model.json", "metrics.json")  # of a checkpoint, a model, a seed
+    return any(next(folder.glob(f"seed-*/**/{name}"), None) is not None for name in kept)
 
 
 def _refuse_other_run(folder: Path, settings: dict[str, Any], fingerprint: str) -> None:
@@ -86,7 +113,7 @@ def _refuse_other_run(folder: Path, settings: dict[str, Any], fingerprint: str) 
             ", ".join(sorted(changed.values())),
             "Choose another --out, or the same settings.",
         )
-    if read_json(folder / "run.json")["fingerprint"] != fingerprint:
+    if read_json(folder / "run.json", fingerprint=str)["fingerprint"] != fingerprint:
         raise RunError(
             folder,
             "the posts it was started with",
@@ -102,21 +129,50 @@ def sweep(folder: Path) -> None:
             shutil.rmtree(item) if item.is_dir() else item.unlink()
 
 
-def read_json(file: Path) -> Any:
-    """The JSON in a file of a run. Raises: RunError: missing or damaged."""
+def files_of(folder: Path) -> list[Path]:
+    """The files of a run that no other command may write over."""
+    return [file for name in WRITTEN_WHOLE for file in folder.rglob(name)]
+
+
+def read_json(file: Path, **kinds: Any) -> dict[str, Any]:
+    """The object in a JSON file of a run.
+
+    kinds: the type of each key that must be there, as pydantic knows types.
+    Raises: RunError: missing or damaged, or a key is missing or of another type.
+    """
+    expected, fix = "JSON written by a run", ANEW
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        values = read_json_file(file)
+        if not isinstance(values, dict):
+            raise RunError(file, f"{expected}, an object", f"a {type(values).__name__}", fix)
+        for key, kind in kinds.items():
+            if key not in values:
+                raise RunError(file, f"{expected}, with '{key}'", f"the keys {sorted(values)}", fix)
+            TypeAdapter(kind).validate_python(values[key], strict=True)
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False)[0]["msg"]
+        raise RunError(f"{file}, {key}", expected, f"a wrong value ({problem})", fix) from None
     except (OSError, ValueError) as error:
-        raise RunError(file, "JSON written by a run", str(error), "Train the run again.") from None
+        raise RunError(file, expected, str(error), fix) from None
+    return values
+
+
+def settings_of(folder: Path) -> Config:
+    """The settings a run was started with. Raises: RunError: damaged, or of another version."""
+    file = folder / "config.json"
+    try:
+        return parse_kept(read_json(file))
+    except ConfigError as error:
+        raise RunError(file, "settings of this version", error.found, ANEW) from None
 
 
 def _settings_of(folder: Path) -> dict[str, Any]:
-    """The settings a run was started with; those that are newer than the run at their defaults."""
+    """The settings a run was started with; those that are newer than the run at what it did."""
     before = read_json(folder / "config.json")
     try:
-        return parse_config(before).model_dump(mode="json")
+        return from_root(parse_kept(before)).model_dump(mode="json")
     except ConfigError:
-        return dict(before)  # what differs will say what this version does not know
+        return before  # what differs will say what this version does not know
 
 
 def _differences(before: Any, after: Any, prefix: str = "") -> dict[str, str]:

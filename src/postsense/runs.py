@@ -10,7 +10,10 @@ seed-N/pseudo_labels.parquet what a self-trained one learned from, and where tha
 seed-N/checkpoints/    only while the seed is unfinished
 """
 
+import logging
+import re
 import shutil
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,33 +25,53 @@ import pyarrow.parquet as pq
 from postsense.atomic import replacing, write_json
 from postsense.classifier import Classifier, predict_rows, predictions_from
 from postsense.config import Config
+from postsense.data.label_kinds import arrow_labels
 from postsense.data.splitting import Splits
 from postsense.errors import RunError
 from postsense.evaluation.evaluate import distances_of, metrics_of
+from postsense.evaluation.metrics import HEADLINE, positive_number
 from postsense.inputs import BadRow, PreparedPosts, pick_device
+from postsense.local_settings import NO_LOCAL_SETTINGS, LocalSettings
+from postsense.locking import writing_to
 from postsense.model_folder import load_model, save_model
+from postsense.model_places import from_root
 from postsense.posts import Posts
 from postsense.processes import is_main, main_first, together, wait_for_all
 from postsense.progress import Progress, silent
-from postsense.run_folder import claim_run, read_json, sweep
+from postsense.run_folder import (
+    as_started,
+    describe_run,
+    mark_run,
+    read_json,
+    refuse_taken,
+    sweep,
+)
 from postsense.tables import write_bad_rows
 from postsense.training.methods import (
     Fitted,
     fit_classifier,
     prepare_splits,
+    remarks_on,
     split_for_method,
 )
+
+logger = logging.getLogger(__name__)
+SEED = re.compile(r"seed-[0-9]{1,19}")
 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What a run did. metrics: by seed, then by split. train_fraction: of labels that were kept."""
+    """What a run did. metrics: by seed, then by split. train_fraction: of labels that were kept.
+
+    remarks: what looks wrong in the posts.
+    """
 
     folder: Path
     splits: Splits
     train_fraction: float
     bad: tuple[BadRow, ...]
     metrics: dict[int, dict[str, Any]]
+    remarks: tuple[str, ...] = ()
 
 
 def train_run(
@@ -65,37 +88,74 @@ def train_run(
     A run that was killed goes on where it stopped when called again with the same arguments. Of
     several processes the main one alone writes to the folder.
 
-    Raises: RunError: the folder holds a run with other settings or other posts.
+    Raises: RunError: the folder holds a run with other settings or other posts. BusyError: another
+        command writes to it.
     """
-    if config.retrieval.corpus is not None:
-        known = {"corpus": config.retrieval.corpus.resolve()}
-        retrieval = config.retrieval.model_copy(update=known)
-        config = config.model_copy(update={"retrieval": retrieval})
+    config = as_started(folder, from_root(config))
     splits = split_for_method(posts, validation, config)
-    with together(cpu=pick_device(config.training).type == "cpu"):
+    with (
+        together(cpu=pick_device(config.training).type == "cpu"),
+        writing_to(folder, "train") if is_main() else nullcontext(),
+    ):
         prepared = _prepare(folder, config, splits, progress)
         metrics = {}
         for seed in range(config.seed, config.seed + seeds):
             seeded = config.model_copy(update={"seed": seed})
             metrics[seed] = _train_seed(splits, prepared, seeded, folder / f"seed-{seed}", progress)
         wait_for_all()  # until all is written
-    return RunSummary(folder, splits, config.data.train_fraction, prepared.bad, metrics)
+    fraction, remarks = config.data.train_fraction, remarks_on(posts, splits)
+    return RunSummary(folder, splits, fraction, prepared.bad, metrics, remarks)
 
 
-def load_run(folder: Path, corpus: Path | None = None) -> list[Classifier]:
+def load_run(folder: Path, local: LocalSettings = NO_LOCAL_SETTINGS) -> list[Classifier]:
     """The classifiers of all finished seeds; a model folder counts as a run of one.
 
-    corpus: where the corpus is now; None: where it was in training.
-    Raises: RunError: not a run, or none of its seeds is finished. ModelError: a damaged model.
+    local: settings of whoever loads it.
+    Raises: RunError: not a run, or none of its seeds is finished, or they are of different runs.
+        ModelError: a damaged model. ConfigError: local settings that would change the models.
     """
     alone = (folder / "model.json").is_file()
     folders = [folder] if alone else [seed / "model" for seed in finished_seeds(folder)]
-    return [load_model(model).with_corpus(corpus) for model in folders]
+    _warn_of_unfinished(folder)
+    classifiers = [load_model(model, local) for model in folders]
+    _refuse_different(folder, classifiers)
+    return classifiers
+
+
+def _warn_of_unfinished(folder: Path) -> None:
+    """Say which seeds were begun and are not read."""
+    begun = [seed for seed in folder.glob("seed-*") if SEED.fullmatch(seed.name) and seed.is_dir()]
+    unfinished = sorted(seed.name for seed in begun if not (seed / "metrics.json").is_file())
+    if unfinished:
+        names = ", ".join(unfinished)
+        logger.warning("%s: %s not finished, and not read; train it again to go on", folder, names)
+
+
+def _refuse_different(folder: Path, classifiers: list[Classifier]) -> None:
+    """Refuse seeds whose answers cannot be averaged."""
+    first, fix = classifiers[0], "Copy the folder again from its source."
+    for other in classifiers[1:]:
+        if other.classes != first.classes:
+            expected, found = f"seeds of one run, of {first.classes}", f"one of {other.classes}"
+            raise RunError(folder, expected, found, fix)
+        if _but_for_seed(other.config) != _but_for_seed(first.config):
+            expected = "seeds of one run, with equal settings"
+            raise RunError(folder, expected, "others than those of its first seed", fix)
+
+
+def _but_for_seed(config: Config) -> dict[str, Any]:
+    """The settings but for the seed, and for the folders of encoders that each seed has itself."""
+    settings = config.model_copy(update={"seed": 0}).model_dump()
+    for part in ("text", "image"):
+        if getattr(config.encoders, part).runs_inside:
+            del settings["encoders"][part]["name"]
+    return settings
 
 
 def finished_seeds(folder: Path) -> list[Path]:
     """The folders of a run's finished seeds, by seed. Raises: RunError: there are none."""
-    seeds = [file.parent for file in folder.glob("seed-*/metrics.json")]
+    finished = [file.parent for file in folder.glob("seed-*/metrics.json")]
+    seeds = [seed for seed in finished if SEED.fullmatch(seed.name)]
     if not seeds:
         found = "no such folder" if not folder.is_dir() else "no finished seed in it"
         raise RunError(
@@ -105,13 +165,17 @@ def finished_seeds(folder: Path) -> list[Path]:
 
 
 def _prepare(folder: Path, config: Config, splits: Splits, progress: Progress) -> PreparedPosts:
-    """Claim the folder and encode the posts; processes beside the main one read what it wrote."""
+    """Encode the posts, then claim the folder, since they may have to be refused.
+
+    Processes beside the main one read what it wrote.
+    """
+    settings, description = config.model_dump(mode="json"), describe_run(config, splits)
     with main_first():
-        claim_run(folder, config, splits)
-        if is_main():
-            sweep(folder)
+        refuse_taken(folder, settings, description["fingerprint"])  # before hours of encoding
         prepared = prepare_splits(splits, config, progress)
         if is_main():
+            mark_run(folder, settings, description)
+            sweep(folder)
             write_bad_rows(prepared.bad, folder / "bad_rows.jsonl")
     return prepared
 
@@ -122,7 +186,7 @@ def _train_seed(
     finished = folder / "metrics.json"
     if is_main():
         sweep(folder)
-    report = dict(read_json(finished)) if finished.is_file() else None
+    report = _read_report(finished) if finished.is_file() else None
     wait_for_all()  # the main process writes nothing before all have looked
     if report is None:
         fitted = fit_classifier(splits, prepared, config, folder / "checkpoints", progress)
@@ -135,11 +199,23 @@ def _train_seed(
     return report
 
 
+def _read_report(file: Path) -> dict[str, Any]:
+    """What was measured of a finished seed. Raises: RunError: damaged."""
+    report = read_json(file, seed=int, best_epoch=int)
+    for split in {"val", "test"} & report.keys():
+        measured = report[split] if isinstance(report[split], dict) else {}
+        lacking = [name for name in HEADLINE if not isinstance(measured.get(name), float | int)]
+        if lacking:
+            fix = "Remove the file: its seed is trained again."
+            raise RunError(f"{file}, {split}", "numbers that were measured", f"no {lacking}", fix)
+    return report
+
+
 def _write_seed(
     folder: Path, fitted: Fitted, predictions: pa.Table | None, report: dict[str, Any]
 ) -> None:
     """Write what a seed is, its metrics last: they mark it as finished."""
-    save_model(fitted.classifier, folder / "model")
+    save_model(fitted.classifier, folder / "model", in_run=True)
     tables = {"pseudo_labels": fitted.trained.pseudo_labels, "predictions": predictions}
     for name, table in tables.items():
         if table is not None:
@@ -161,6 +237,8 @@ def _measure(classifier: Classifier, splits: Splits, prepared: PreparedPosts) ->
     metrics: dict[str, Any] = {}
     tables = []
     names = np.array(splits.posts.column("label"), dtype=object)
+    called, kind = classifier.config.data.positive_class, classifier.label_kind
+    positive = positive_number(classifier.classes, called, kind)
     for split, rows in (("val", splits.val), ("test", splits.test)):
         rows = np.intersect1d(rows, prepared.usable)
         if not len(rows):
@@ -168,14 +246,14 @@ def _measure(classifier: Classifier, splits: Splits, prepared: PreparedPosts) ->
         outputs = predict_rows(classifier, prepared, rows, with_aligned=True)
         predictions = predictions_from([outputs], [classifier], prepared, rows)
         labels = np.searchsorted(np.array(classifier.classes, dtype=object), names[rows])
-        metrics[split] = metrics_of(predictions, labels)
+        metrics[split] = metrics_of(predictions, labels, positive)
         distances = distances_of(outputs, prepared, rows, labels)
         if distances is not None:
             metrics[split]["distances"] = distances
         table = predictions.to_table()
         table = table.rename_columns({"label": "predicted"})
         table = table.add_column(0, "split", pa.array([split] * len(rows)))
-        tables.append(table.add_column(2, "label", pa.array(names[rows].tolist())))
+        tables.append(table.add_column(2, "label", arrow_labels(names[rows].tolist(), kind)))
     return _Measured(metrics, pa.concat_tables(tables) if tables else None)
 
 

@@ -1,6 +1,6 @@
 """`postsense relabel` and `postsense combine`: labels of two tasks on the same posts."""
 
-import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from postsense.classifier import Classifier, Predictions
     from postsense.posts import Posts
 
+logger = logging.getLogger(__name__)
 PARTS = ("first", "second", "pair")
 
 
@@ -35,12 +36,13 @@ def relabel(
     A line '01->11: 12, 40' says of rows 12 and 40, counted from 0, that the first label is 1.
     """
     from postsense.data.relabeling import RelabelColumns, relabel_table
+    from postsense.terminal import say
 
     paths = RelabelColumns().paths if path is None else tuple(path)
     columns = RelabelColumns(text_label, image_label, joint, paths)
     report = relabel_table(table, file, out, columns, drop)
     done = "left out" if drop else "relabelled"
-    typer.echo(f"{report.named} posts {done}; {report.posts} posts in {out}")
+    say(f"{report.named} posts {done}; {report.posts} posts in {out}")
 
 
 def combine(
@@ -58,6 +60,23 @@ def combine(
         str | None, typer.Option(help="Label column of RUN_B, if not that of training.")
     ] = None,
     corpus: Annotated[Path | None, typer.Option(help="Corpus that lends comments.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file of settings that may change after training.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="A setting of both runs that may change after training, such as"
+            " data.columns.text=tweet. Repeatable.",
+        ),
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of pictures that are not below the table's.")
+    ] = None,
+    csv_safe: Annotated[
+        bool, typer.Option("--csv-safe", help="In CSV, put ' before texts with = + - @ first.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Write the pair of labels that two runs give each post of TABLE, as 'a & b'.
@@ -66,45 +85,66 @@ def combine(
     several seeds gives the mean of their probabilities.
     """
     from postsense.evaluation.task_pairs import pair_tasks
+    from postsense.local_settings import load_local, named_corpus
+    from postsense.run_folder import files_of
     from postsense.runs import load_run
-    from postsense.tables import check_suffix, write_bad_rows_beside, write_table
-    from postsense.terminal import print_bad_rows, print_evaluation
+    from postsense.tables import refuse_unfit_output, write_bad_rows_beside, write_table
+    from postsense.terminal import print_bad_rows, print_evaluation, say, say_json
 
-    check_suffix(out)
-    runs = [load_run(run, corpus) for run in (run_a, run_b)]
+    refuse_unfit_output(out, [table, *files_of(run_a), *files_of(run_b)])
+    local = load_local(config, settings or (), named_corpus(corpus))
+    runs = [load_run(run, local) for run in (run_a, run_b)]
     labels = (label_a, label_b)
-    posts = [_load(table, run[0], label) for run, label in zip(runs, labels, strict=True)]
+    posts = [_load(table, run[0], label, images) for run, label in zip(runs, labels, strict=True)]
     rows, name = _chosen(posts, split)
     predictions = [_predict(run, each, rows) for run, each in zip(runs, posts, strict=True)]
+    for folder, run, each in zip((run_a, run_b), runs, posts, strict=True):
+        _warn_of_seen(folder, run, each.take(rows))
     pair = pair_tasks(*predictions)
     report = _measure(predictions, posts, rows) | ({"split": name} if rows else {})
-    write_table(pair.to_table(), out)
+    write_table(pair.to_table(), out, csv_safe=csv_safe)
     bad_rows = write_bad_rows_beside(out, pair.bad)
     if as_json:
         counts = {"posts": len(pair.ids), "bad_rows": len(pair.bad)}
-        typer.echo(json.dumps(counts | report, ensure_ascii=False))
+        say_json(counts | report)
         return
     titles = (f"{run_a} on {table}", f"{run_b} on {table}", "both")
     for part, title in zip(PARTS, titles, strict=True):
         if part in report:
             print_evaluation({"split": name, **report[part]}, title)
     if not rows:
-        typer.echo(f"no post of split '{name}' has the labels of both runs; nothing was measured")
+        say(f"no post of split '{name}' has the labels of both runs; nothing was measured")
     print_bad_rows(pair.bad, len(pair.ids), bad_rows)
-    typer.echo(f"{len(pair.ids)} predictions in {out}")
+    say(f"{len(pair.ids)} predictions in {out}")
 
 
-def _load(table: Path, classifier: "Classifier", label: str | None) -> "Posts":
+def _warn_of_seen(folder: Path, classifiers: Sequence["Classifier"], measured: "Posts") -> None:
+    """Say how many of the posts that are measured on the run has seen, if any."""
+    from postsense.evaluation.looking_back import keys_of, seen_posts, told
+
+    seen = seen_posts(classifiers, keys_of(measured, classifiers[0].config))
+    counts = None if seen is None else {**seen.counts(), "left_out": 0}
+    if len(measured) and (seen is None or seen.labels_seen.any()):
+        logger.warning("%s: %s", folder, told(counts))
+
+
+def _load(table: Path, classifier: "Classifier", label: str | None, images: Path | None) -> "Posts":
     """The posts as the run reads them; a label column that is named must be there."""
     from postsense.config import UNREAD_IN_PREDICT
     from postsense.data.loading import load_posts
+    from postsense.data.reading import reading_of, with_images
+    from postsense.inputs import columns_read
 
     columns = classifier.config.data.columns
+    how: Any = {
+        "reading": with_images(reading_of(classifier.config), images),
+        "reads": columns_read(classifier.config, "label", "split"),
+    }
     if label is None:
-        return load_posts(table, columns, optional=UNREAD_IN_PREDICT)
+        return load_posts(table, columns, optional=UNREAD_IN_PREDICT, **how)
     columns = columns.model_copy(update={"label": label})
     optional = set(UNREAD_IN_PREDICT) - {"label"}
-    return load_posts(table, columns, require=("label",), optional=optional)
+    return load_posts(table, columns, require=("label",), optional=optional, **how)
 
 
 def _predict(

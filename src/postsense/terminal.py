@@ -7,11 +7,15 @@ from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
+from rich.text import Text
 
+from postsense.escaping import json_line, shown
+from postsense.evaluation.looking_back import told
 from postsense.evaluation.metrics import HEADLINE
 from postsense.posts import Posts
 from postsense.progress import Progress
@@ -40,21 +44,36 @@ TITLES = {"accuracy": "accuracy", "macro_f1": "macro F1", "weighted_f1": "weight
 def progress_bar() -> Iterator[Progress]:
     """A bar for each step on standard error; finished bars vanish, and so do pipes' bars."""
     columns = (
-        TextColumn("{task.description:16s}"),
+        TextColumn("{task.description:16s}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    console = Console(stderr=True)
+    console = Console(stderr=True, highlight=False)
     with Bars(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
         tasks: dict[str, Any] = {}
 
         def report(step: str, done: int, total: int) -> None:
             if step not in tasks:
-                tasks[step] = bars.add_task(step)
+                tasks[step] = bars.add_task(shown(step))
             bars.update(tasks[step], completed=done, total=total)
 
         yield report
+
+
+def say(text: str) -> None:
+    """Print one line, whatever is in it."""
+    typer.echo(shown(text))
+
+
+def say_title(title: str) -> None:
+    """Print what comes next, below an empty line."""
+    typer.echo(f"\n[{shown(title)}]")
+
+
+def say_json(value: Any) -> None:
+    """Print one JSON object."""
+    typer.echo(json_line(value))
 
 
 def print_run(summary: "RunSummary") -> None:
@@ -72,6 +91,8 @@ def print_run(summary: "RunSummary") -> None:
             console.print(f"seed {metrics['seed']}: kept the {metrics['kept']}")
     if splits.unlabeled:
         console.print(f"{splits.unlabeled} posts without a label were not used")
+    for remark in summary.remarks:
+        console.print(remark)
     print_bad_rows(summary.bad, len(splits.posts), summary.folder / "bad_rows.jsonl")
     table = Table("seed", "split", *TITLES.values(), "best epoch")
     for seed, metrics in summary.metrics.items():
@@ -80,6 +101,12 @@ def print_run(summary: "RunSummary") -> None:
                 scores = [f"{metrics[split][name]:.4f}" for name in TITLES]
                 table.add_row(str(seed), split, *scores, str(metrics["best_epoch"]))
     console.print(table)
+    for split in ("val", "test"):
+        measured = [metrics[split] for metrics in summary.metrics.values() if split in metrics]
+        for report in measured[:1]:
+            _print_absent(report, f"the {split} posts")
+        for report in measured:
+            _print_binary(report, f"{split}, ")
     console.print(f"run in {summary.folder}")
 
 
@@ -105,12 +132,33 @@ def print_evaluation(report: Mapping[str, Any], title: str) -> None:
         values = [f"{scores[key]:.4f}" for key in ("precision", "recall", "f1")]
         table.add_row(name, *values, str(scores["posts"]), *map(str, row))
     console.print(table)
+    _print_binary(report)
+    _print_absent(report)
+    if "seen" in report:
+        console.print(told(report["seen"]))
     if report["bad_rows"]:
         console.print(f"{report['bad_rows']} posts could not be read and are not counted")
     if "distances" in report:
         _print_distances(report["distances"])
     if "by" in report:
         _print_groups(report["by"])
+
+
+def _print_binary(report: Mapping[str, Any], where: str = "") -> None:
+    """The metrics of the class that is called positive, if there is one."""
+    if "binary" in report:
+        binary = report["binary"]
+        scores = ", ".join(f"{name} {binary[name]:.4f}" for name in ("precision", "recall"))
+        name = binary["positive_class"]
+        _console().print(f"{where}positive class '{name}': {scores}, F1 {binary['f1']:.4f}")
+
+
+def _print_absent(report: Mapping[str, Any], where: str = "the posts measured") -> None:
+    """Which classes no measured post has."""
+    absent = [f"'{name}'" for name, scores in report["per_class"].items() if not scores["posts"]]
+    if absent:
+        line = f"none of {where} is of {', '.join(absent)}"
+        _console().print(f"{line}; macro F1 counts such a class only if it is predicted")
 
 
 def _print_distances(distances: Mapping[str, Mapping[str, float | None]]) -> None:
@@ -139,8 +187,13 @@ def _print_groups(by: Mapping[str, Any]) -> None:
 
 def print_comparison(comparison: Mapping[str, Any]) -> None:
     """Scores of the runs and their differences from the first, then those of each group."""
+    console = _console()
     whole = f"{comparison['split']}, {comparison['posts']} posts"
     against = f"against {comparison['runs'][0]['name']}"
+    if comparison.get("seen", ()) is None:
+        console.print("which of these posts the runs were trained on is not known")
+    for one in comparison.get("seen") or ():
+        console.print(f"{one['name']} was trained on {one['posts']} of the posts measured")
     _print_scores([comparison], whole)
     _print_differences([comparison], against)
     if "by" in comparison:
@@ -182,11 +235,11 @@ def _print_differences(parts: Sequence[Mapping[str, Any]], title: str) -> None:
     _console().print(table)
 
 
-def print_check(report: "TableReport", title: str) -> None:
-    """The report of `postsense check`, a line a finding."""
+def print_check(report: "TableReport", title: str, notes: Sequence[str] = ()) -> None:
+    """The report of `postsense check`, a line a finding. notes: lines below it."""
     console = _console()
     console.print(title)
-    for line in report.lines():
+    for line in [*report.lines(), *notes]:
         console.print(line)
 
 
@@ -250,10 +303,11 @@ def print_samples(posts: Posts, predictions: Path, count: int = 5) -> None:
     found = {row["id"]: row for row in rows}
     for post in posts.split("test")[:count]:
         row = found[post.id]
-        probability = f"{row['prob_' + row['label']]:.2f}"
+        label = str(row["label"])
+        probability = f"{row['prob_' + label]:.2f}"
         picture = Path(post.image).name if post.image else "-"
         hint = [row["hints"][0]["comment"] if row["hints"] else "-"] if hinted else []
-        table.add_row(post.text or "-", picture, post.label, row["label"], probability, *hint)
+        table.add_row(post.text or "-", picture, post.label, label, probability, *hint)
     _console().print(table)
 
 
@@ -274,9 +328,17 @@ def _shortened(text: str | None) -> str:
     return "" if text is None or not text.strip() else shorten(text, SHOWN_WIDTH, placeholder=" …")
 
 
+class _PlainConsole(Console):
+    """Escapes what is printed, be it a line, a cell or a title, before its width is measured."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """The text as it may be shown; rich makes one of every string that it is given."""
+        return super().render_str(shown(text), **options)
+
+
 def _console() -> Console:
     """Prints names of files and classes as they are, and in a pipe or a file cuts no table."""
-    console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
+    console = _PlainConsole(soft_wrap=True, highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = WIDTH_IN_PIPE
     return console

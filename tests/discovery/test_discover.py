@@ -14,7 +14,8 @@ from postsense.config import Config
 from postsense.config_loading import load_config
 from postsense.data.loading import load_posts
 from postsense.discovery.discover import SETTINGS, discover
-from postsense.errors import ConfigError, DataError, RunError
+from postsense.errors import BusyError, ConfigError, DataError, RunError
+from postsense.locking import writing_to
 from postsense.posts import Posts
 from postsense.runs import load_run
 
@@ -128,7 +129,7 @@ def test_a_few_labels_name_the_groups(run: Path, posts: Posts, truth: list[str])
     assert names[:2] == truth[:2]
     assert names[2] == names[5] and names[2].startswith("group ")
     counted = {g["name"]: g["labels"] for g in groups_of(run)}
-    assert counted[truth[0]]["odd"] == {"posts": 1, "share": pytest.approx(1 / 3)}
+    assert counted[truth[0]]["odd"] == {"posts": 1, "share": round(1 / 3, 6)}
 
 
 def test_labels_leave_a_name_that_was_given_before(
@@ -266,6 +267,11 @@ def test_a_wrong_folder_is_refused_before_posts_are_encoded(
     assert len(list((tmp_path / "mine").iterdir())) == 2
 
 
+def test_a_second_discovery_is_told_of_the_first(run: Path, posts: Posts) -> None:
+    with writing_to(run, "discover"), pytest.raises(BusyError, match="'discover' at work in it"):
+        discover(posts, settings_of(), run)
+
+
 def test_what_a_killed_discovery_left_half_written_is_swept(run: Path, posts: Posts) -> None:
     whole = {file.name for file in run.iterdir()}
     for name in (".index.html.a1b2c3d4.html", ".groups.parquet.a1b2c3d4.parquet"):
@@ -312,3 +318,12 @@ def test_wrong_names_are_refused_before_anything_is_done(posts: Posts, tmp_path:
     with pytest.raises(ConfigError, match="a group from 1 to 3"):
         discover(posts, settings_of(), tmp_path / "run", names=["4=food"])
     assert not (tmp_path / "run").exists()
+
+
+def test_labels_that_name_groups_are_seen(run: Path, posts: Posts, truth: list[str | None]) -> None:
+    [before] = load_run(run)
+    assert before.seen is not None and len(before.seen.grouped) == 45
+    assert (len(before.seen.trained), len(before.seen.selected)) == (0, 0)
+    discover(posts, settings_of(), run, labels=[*truth[:6], *[None] * 39])
+    [named] = load_run(run)
+    assert named.seen is not None and len(named.seen.selected) == 6

@@ -140,6 +140,14 @@ def test_whatever_users_write_is_text() -> None:
     assert read.text.count(EVIL) >= 8
 
 
+def test_control_characters_are_shown_as_such() -> None:
+    evil = "a\x1b[2J\x9b\u202e"
+    post = ShownPost(evil, evil, None, 0.5)
+    page = render_page(evil, [ShownGroup(group_of(name=evil, words=[evil]), [post])], [evil])
+    assert not {"\x1b", "\x9b", "\u202e"} & set(page)
+    assert page.count(r"a\x1b[2J\x9b\u202e") == 8
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
     [

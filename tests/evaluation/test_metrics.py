@@ -1,16 +1,19 @@
 """Every number we report equals scikit-learn's or a value worked out by hand."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
 from sklearn import metrics
 
+from postsense.errors import ConfigError
 from postsense.evaluation.metrics import (
     HEADLINE,
     HIGHER_IS_BETTER,
     classification_metrics,
     headline_metric,
+    positive_number,
 )
 
 NAMES = ("a", "b", "c", "d")
@@ -106,3 +109,35 @@ def test_the_loss_is_the_mean_negative_log_probability() -> None:
 
 def test_only_the_loss_is_better_when_lower() -> None:
     assert {name for name, higher in HIGHER_IS_BETTER.items() if not higher} == {"loss"}
+
+
+def test_a_class_that_no_post_has_is_named_and_counts_only_where_it_is_predicted() -> None:
+    names, labels = ("a", "b", "rare"), np.array([0, 0, 1, 1])
+    right = classification_metrics(labels, labels, names)
+    assert (right["absent_classes"], right["macro_f1"]) == (["rare"], 1.0)
+    wrong = classification_metrics(labels, np.array([0, 0, 1, 2]), names)
+    assert (wrong["absent_classes"], wrong["macro_f1"]) == (["rare"], pytest.approx(5 / 9))
+    assert classification_metrics(np.arange(3), labels[:3], names)["absent_classes"] == []
+
+
+@pytest.mark.parametrize("positive", [0, 1, 2])
+def test_the_positive_class_is_scored_against_all_others(positive: int) -> None:
+    true, predicted = draw(5, 3, 3)
+    report = classification_metrics(true, predicted, ("a", "b", "c"), positive)
+    expected = metrics.f1_score(true == positive, predicted == positive)
+    assert report["binary"]["f1"] == pytest.approx(expected)
+    assert report["binary"]["positive_class"] == "abc"[positive]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "number"),
+    [("yes", "text", 1), (" YES ", "text", 1), (None, "text", None), ("1.0", "int", 1)],
+)
+def test_the_positive_class_goes_by_its_name(name: Any, kind: Any, number: int | None) -> None:
+    classes = ("0", "1") if kind == "int" else ("no", "yes")
+    assert positive_number(classes, name, kind) == number
+
+
+def test_a_positive_class_that_is_none_of_them_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"data.positive_class: .* found 'yess'. Did you mean 'y"):
+        positive_number(("no", "yes"), "yess", "text")

@@ -107,3 +107,23 @@ def test_posts_that_cannot_be_used_are_left_out_of_training(
 def test_every_method_of_the_settings_can_be_trained() -> None:
     choices = Config.model_fields["method"].annotation.__args__
     assert sorted(METHODS) == sorted(choices)
+
+
+def seen_by(rows: Rows, folder: Path, **settings: Any) -> list[int]:
+    """How many posts a classifier learned from, selected by, grouped and was not shown."""
+    quick = {"training.epochs": 1, "clustering.clusters": 3, **settings}
+    seen = fit(rows, folder, "image-only", **quick)[0].seen
+    assert seen is not None
+    return [len(part) for part in (seen.trained, seen.selected, seen.grouped, seen.tested)]
+
+
+def test_a_classifier_knows_what_it_has_seen(post_rows: Rows, tmp_path: Path) -> None:
+    assert seen_by(post_rows, tmp_path / "a") == [27, 9, 0, 9]
+    assert seen_by(post_rows, tmp_path / "b", **{"data.train_fraction": 0.34}) == [9, 9, 0, 9]
+    bare = [{**row, "split": None} for row in post_rows]
+    assert seen_by(bare, tmp_path / "c") == [36, 9, 0, 0]
+
+
+def test_posts_whose_labels_were_not_read_are_seen_apart(post_rows: Rows, tmp_path: Path) -> None:
+    method = {"method": "cluster_pseudo_labels"}
+    assert seen_by(post_rows, tmp_path, **method) == [0, 9, 27, 9]

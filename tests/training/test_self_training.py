@@ -233,3 +233,17 @@ def test_contrast_before_fusion_joins_the_teacher_and_its_students(
     np.testing.assert_allclose(alone.probs[0], together.probs[7], atol=1e-5)
     assert alone.hints is not None and together.hints is not None
     assert [hint.comment for hint in alone.hints[0]] == [h.comment for h in together.hints[7]]
+
+
+def test_posts_of_the_corpus_that_were_learned_from_are_seen(
+    posts: Posts, synthetic_corpus: Path, tmp_path: Path
+) -> None:
+    config = configured(synthetic_corpus, **{"training.epochs": 1, "self_training.rounds": 1})
+    splits = split_posts(posts, None, validation_fraction=0.2, seed=0)
+    prepared = prepare_splits(splits, config)
+    seen = fit_classifier(splits, prepared, config, tmp_path).classifier.seen
+    assert seen is not None and prepared.borrowed is not None
+    lent = prepared.borrowed.pairs
+    assert lent is not None
+    assert np.isin(prepared.content_keys[lent.rows], seen.trained).all()
+    assert np.isin(prepared.content_keys[splits.train], seen.trained).all()

@@ -21,6 +21,7 @@ from torch import nn
 from postsense.atomic import write_json
 from postsense.classifier import Classifier, predict_prepared
 from postsense.config import Config
+from postsense.data.seen import Seen
 from postsense.discovery.groups import Group, GroupedPosts, describe_groups, order_by_size
 from postsense.discovery.naming import (
     LabelVote,
@@ -30,6 +31,7 @@ from postsense.discovery.naming import (
     parse_names,
     unnamed,
 )
+from postsense.discovery.page import jinja_module
 from postsense.discovery.starting import (
     claim,
     fingerprint_of,
@@ -40,15 +42,20 @@ from postsense.discovery.starting import (
 from postsense.discovery.words import words_of
 from postsense.discovery.writing import read_names, write_groups
 from postsense.encoders.features import FeatureColumn
+from postsense.encoders.unread import warn_of_unread
+from postsense.errors import ModelError, RunError
 from postsense.fusion.cluster_head import ClusterNames
 from postsense.inference import predict_logits
 from postsense.inputs import BadRow, PreparedPosts, prepare_posts, what_pictures_show
+from postsense.locking import writing_to
 from postsense.model import Branch
 from postsense.model_folder import load_model, save_model
+from postsense.model_places import from_root
 from postsense.posts import Posts
 from postsense.progress import Progress, silent
-from postsense.run_folder import read_json, refuse_taken, sweep
+from postsense.run_folder import ANEW, as_started, read_json, refuse_taken, sweep
 from postsense.training.cluster_pseudo_labels import Renewing
+from postsense.training.clusters import need_packages
 from postsense.training.labeled import TrainingData, labeled_phase, new_model
 from postsense.training.loop import run_phase
 
@@ -96,19 +103,26 @@ def discover(
             now or before, takes its commonest.
     Raises: ConfigError: settings that are not for this, a wrong name. DataError: fewer different
         posts than groups, none with words or none with a picture. RunError: the folder holds a
-        run with other settings or other posts, or other files.
+        run with other settings or other posts, or other files. BusyError: another command
+        writes to it. CorpusError: a package is missing.
     """
     refuse_unfit(config)
+    need_packages(config.clustering)
+    jinja_module()
+    config = as_started(folder, from_root(config))
     given = parse_names(names, config.clustering.clusters)
     fingerprint = fingerprint_of(posts)
-    refuse_taken(folder, config.model_dump(mode="json"), fingerprint)  # before hours of encoding
-    prepared = prepare_posts(posts, config, progress)
-    refuse_alike(prepared, config.clustering.clusters)
-    refuse_lacking(prepared, _learned_from(prepared.usable, config))
-    claim(folder, prepared, config, fingerprint)
-    seed = folder / f"seed-{config.seed}"
-    _train_once(seed, prepared, config, progress)
-    return _name(folder, seed, prepared, given, labels)
+    with writing_to(folder, "discover"):
+        settings = config.model_dump(mode="json")
+        refuse_taken(folder, settings, fingerprint)  # before hours of encoding
+        warn_of_unread(posts, config.encoders)
+        prepared = prepare_posts(posts, config, progress)
+        refuse_alike(prepared, config.clustering.clusters)
+        refuse_lacking(prepared, _learned_from(prepared.usable, config))
+        claim(folder, prepared, config, fingerprint)
+        seed = folder / f"seed-{config.seed}"
+        _train_once(seed, prepared, config, progress)
+        return _name(folder, seed, prepared, given, labels)
 
 
 def _train_once(seed: Path, prepared: PreparedPosts, config: Config, progress: Progress) -> None:
@@ -123,9 +137,13 @@ def _train_once(seed: Path, prepared: PreparedPosts, config: Config, progress: P
             ids=prepared.posts.column("id"),
         )
         classifier, report = _train(data, config, seed / "checkpoints", progress)
+        nothing = prepared.content_keys[:0]
+        grouped = prepared.content_keys[data.train.rows]
+        seen = Seen.of(trained=nothing, selected=nothing, grouped=grouped, tested=nothing)
+        classifier = replace(classifier, seen=seen)
         in_order = _named(classifier, default_names(clusters), range(clusters))
         numbers = predict_prepared([in_order], prepared, prepared.usable).probs.argmax(axis=1)
-        save_model(in_order, seed / "model")
+        save_model(in_order, seed / "model", in_run=True)
         write_json(seed / "metrics.json", {**report, "order": order_by_size(numbers, clusters)})
     shutil.rmtree(seed / "checkpoints", ignore_errors=True)
 
@@ -163,9 +181,9 @@ def _name(
     labels: Sequence[str | None] | None,
 ) -> Discovery:
     """Name the groups, in the classifier as on the page."""
-    classifier, order = load_model(seed / "model"), read_json(seed / "metrics.json")["order"]
+    classifier, order = load_model(seed / "model"), _read_order(seed)
     before = classifier.classes, _belongs(classifier)
-    names, vote = {**default_names(len(order)), **read_names(folder), **given}, None
+    names, vote = {**default_names(len(order)), **read_names(folder, len(order)), **given}, None
     chosen = None if labels is None else [labels[row] for row in prepared.usable.tolist()]
     if chosen is not None:
         apart = _named(classifier, default_names(len(order)), order)
@@ -173,16 +191,29 @@ def _name(
         free = (set(unnamed(names)) & set(vote.names)) - set(given)
         names |= {number: vote.names[number] for number in free}
     named = _named(classifier, names, order)
+    if chosen is not None and named.seen is not None:  # their labels have named the groups
+        rows = prepared.usable[[label is not None for label in chosen]]
+        asked = np.concatenate([named.seen.selected, prepared.content_keys[rows]])
+        named = replace(named, seen=replace(named.seen, selected=np.unique(asked)))
     if (named.classes, _belongs(named)) != before:
-        save_model(named, seed / "model")
-    rows = np.arange(len(prepared.posts))
-    predictions = predict_prepared([named], prepared, rows)
+        save_model(named, seed / "model", in_run=True)
+    everything = np.arange(len(prepared.posts))
+    predictions = predict_prepared([named], prepared, everything)
     grouped = _grouped(named, prepared, predictions.probs[prepared.usable], chosen)
     members = joined_names(names)
     groups = describe_groups(grouped, named.classes, [members[name] for name in named.classes])
     usable = prepared.posts.take(prepared.usable)
     write_groups(folder, usable, grouped, groups, predictions, vote)
     return Discovery(folder, groups, len(prepared.posts), prepared.bad, vote)
+
+
+def _read_order(seed: Path) -> list[int]:
+    """The cluster of each group, by its number less one. Raises: RunError: damaged."""
+    file = seed / "metrics.json"
+    order: list[int] = read_json(file, order=list[int])["order"]
+    if sorted(order) != list(range(len(order))):
+        raise RunError(file, "each cluster once in 'order'", f"{order[:9]}", ANEW)
+    return order
 
 
 def _named(classifier: Classifier, names: Mapping[int, str], order: Sequence[int]) -> Classifier:
@@ -198,20 +229,21 @@ def _named(classifier: Classifier, names: Mapping[int, str], order: Sequence[int
     head = classifier.model.head
     assert isinstance(head, nn.Sequential)
     classifier.model.head = nn.Sequential(head[0], ClusterNames(belongs, len(joined)))
-    return Classifier(classifier.config, tuple(joined), classifier.model)
+    return replace(classifier, classes=tuple(joined))
 
 
 def _belongs(classifier: Classifier) -> list[int]:
     """The class number of each cluster."""
     head = classifier.model.head
-    assert isinstance(head, nn.Sequential) and isinstance(head[1], ClusterNames)
+    if not (isinstance(head, nn.Sequential) and isinstance(head[1], ClusterNames)):
+        raise ModelError("model", "one whose classes are names of clusters", "another", ANEW)
     return [int(number) for number in head[1].belongs.tolist()]
 
 
 def _numbers(apart: Classifier, prepared: PreparedPosts) -> Array:
     """(n,) the group of each usable post, from 1, while each has a name of its own."""
     names = {name: number for number, name in default_names(len(apart.classes)).items()}
-    found = predict_prepared([apart], prepared, prepared.usable).labels
+    found = predict_prepared([apart], prepared, prepared.usable).names
     return np.array([names[label] for label in found if label is not None])
 
 

@@ -8,18 +8,19 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from io import BytesIO
+from typing import Any
 
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 from PIL import Image
 
 from postsense.data.images import PicturePolicy, decode_picture, read_picture
 from postsense.discovery.groups import Group
 from postsense.discovery.hiding import hide_people
 from postsense.errors import PictureError
+from postsense.escaping import shown
+from postsense.extras import brought_by
 from postsense.posts import Post
 
-THUMBNAIL = PicturePolicy(resize_px=160, crop_px=160)
+THUMBNAIL = PicturePolicy(resize_px=160, crop_px=160, truncated="use")
 JPEG_QUALITY = 75
 SHOWN_LETTERS = 280
 
@@ -50,14 +51,23 @@ def render_page(title: str, groups: Sequence[ShownGroup], notes: Sequence[str] =
     style = _read("page.css")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'"
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    environment = jinja_module().Environment(
+        autoescape=True,
+        undefined=jinja_module().StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_printable,
     )
-    template = environment.from_string(_read("page.html.j2"))
-    style_sheet = Markup(style)  # noqa: S704 - a file of ours
-    return template.render(
-        title=title, groups=groups, notes=notes, policy=policy, style=style_sheet
-    )
+    template = environment.from_string(_read("page.html.j2"))  # the style is a file of ours
+    page: str = template.render(title=title, groups=groups, notes=notes, policy=policy, style=style)
+    return page
+
+
+def jinja_module() -> Any:
+    """The module `jinja2`. Raises: CorpusError: it is not installed."""
+    with brought_by("discover", "jinja2"):
+        import jinja2
+    return jinja2
 
 
 def shown_post(post: Post, probability: float) -> ShownPost:
@@ -89,6 +99,12 @@ def thumbnail(picture: str | None) -> str | None:
     stream = BytesIO()
     Image.fromarray(pixels).save(stream, "JPEG", quality=JPEG_QUALITY, optimize=True)
     return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"
+
+
+def _printable(value: object) -> object:
+    """What is put into the page without control characters, be it shown in a terminal."""
+    plain = isinstance(value, str) and not hasattr(value, "__html__")  # as our style has
+    return shown(str(value)) if plain else value
 
 
 @cache

@@ -45,29 +45,35 @@ def write_groups(
     shown = [_shown(group, posts, grouped, predictions) for group in groups]
     page = render_page(f"Groups of {Path(posts.name).name}", shown, notes)
     with replacing(folder / "index.html") as temporary:
-        temporary.write_text(page, encoding="utf-8")
+        temporary.write_text(page, encoding="utf-8", newline="\n")
 
 
-def read_names(folder: Path) -> dict[int, str]:
+def read_names(folder: Path, groups: int) -> dict[int, str]:
     """The names that groups of a run have, by number; none before they are first written.
 
-    Raises: RunError: groups.json is damaged.
+    Raises: RunError: groups.json is damaged, or numbers others than 1 to groups.
     """
     file = folder / GROUPS
     if not file.is_file():
         return {}
-    report = read_json(file)
+    fix = "Remove it: the groups get their first names again."
     try:
-        return {number: group["name"] for group in report["groups"] for number in group["numbers"]}
-    except (KeyError, TypeError) as error:
-        fix = "Remove it: the groups get their first names again."
-        raise RunError(file, "groups with numbers and a name", str(error), fix) from None
+        report = read_json(file, groups=list[dict[str, Any]])
+        names = {number: group["name"] for group in report["groups"] for number in group["numbers"]}
+    except (RunError, KeyError, TypeError) as error:
+        found = error.found if isinstance(error, RunError) else f"none ({error})"
+        raise RunError(file, "groups with numbers and a name", found, fix) from None
+    if not set(names) <= set(range(1, groups + 1)):
+        raise RunError(file, f"groups 1 to {groups}", f"{sorted(map(str, names))}", fix)
+    if not all(isinstance(name, str) and name for name in names.values()):
+        raise RunError(file, "names of groups", "others", fix)
+    return names
 
 
 def _table(groups: list[Group], predictions: Predictions) -> pa.Table:
     """One row a post: id, group, name, probability; nulls for posts that could not be read."""
     number = {group.name: group.numbers[0] for group in groups}
-    labels = predictions.labels
+    labels = predictions.names
     likeliest = np.nan_to_num(predictions.probs).max(axis=1)
     return pa.table(
         {

@@ -7,13 +7,16 @@ from typing import Any
 import numpy as np
 
 from postsense.classifier import Classifier, Predictions, predict_rows
+from postsense.data.label_kinds import known_label
+from postsense.data.split_names import known_split
 from postsense.errors import DataError, nearest
 from postsense.evaluation.distances import Distances, class_distances, mean_over_seeds
 from postsense.evaluation.groups import group_posts
-from postsense.evaluation.metrics import HEADLINE, classification_metrics
+from postsense.evaluation.looking_back import SeenPosts, seen_posts
+from postsense.evaluation.metrics import HEADLINE, classification_metrics, positive_number
 from postsense.inference import Outputs, softmax
 from postsense.inputs import PreparedPosts, prepare_posts
-from postsense.posts import Posts, joined_posts
+from postsense.posts import LabelKind, Posts, joined_posts
 from postsense.progress import Progress, silent
 from postsense.retrieval.borrowing import borrow_for_prediction
 
@@ -26,6 +29,9 @@ def evaluate_classifiers(
     split: str | None = None,
     progress: Progress = silent,
     by: str | None = None,
+    *,
+    only_new: bool = False,
+    positive_class: str | None = None,
 ) -> dict[str, Any]:
     """Metrics on labelled posts, JSON-ready.
 
@@ -39,15 +45,30 @@ def evaluate_classifiers(
     by: a column that `posts.extra` holds, or two as "a==b": `by` of the report then has the same
         metrics for each group of posts (see `group_posts`); of a group none of whose posts can be
         read, only how many those are.
-    Raises: DataError: no labelled post in the split, a label that the classifier lacks, or a
-        column that cannot be broken down by.
+    only_new: leave out the posts that were trained on or selected by, where no split was named and
+        there is none for the test. Without it, and in a split, they are measured too. `seen` of the
+        report says how many there were and how many were left out; it is not there if there were
+        none, and None if that is not known.
+    positive_class: as data.positive_class, which it goes before.
+    Raises: DataError: no labelled post in the split, none that is new, a label that the classifier
+        lacks, or a column that cannot be broken down by. ConfigError: no such positive class.
     """
+    first = classifiers[0]
+    called = positive_class if positive_class is not None else first.config.data.positive_class
+    positive = positive_number(first.classes, called, first.label_kind)
     chosen, name = _chosen(posts, split)
-    labels = class_numbers(chosen, classifiers[0].classes)
-    groups = () if by is None else group_posts(chosen, by)
+    labels = class_numbers(chosen, first.classes, first.label_kind)
     held_out = joined_posts(joined_posts(chosen, posts.split("val")), posts.split("test"))
     prepared = _readable(chosen, held_out, classifiers[0], progress)
-    rows = prepared.usable
+    seen = seen_posts(classifiers, prepared.content_keys[: len(chosen)])
+    kept = np.arange(len(chosen))
+    if only_new and split is None and name == "all" and seen is not None:
+        kept = np.flatnonzero(~seen.labels_seen)
+        _refuse_all_seen(chosen.name, seen)
+    groups = () if by is None else group_posts(chosen.take(kept), by)
+    rows = np.intersect1d(prepared.usable, kept)
+    if not len(rows):
+        raise _unreadable_error(chosen.name, prepared)
     outputs = [
         predict_rows(one, prepared, rows, progress, with_aligned=True) for one in classifiers
     ]
@@ -56,8 +77,13 @@ def evaluate_classifiers(
         classes=classifiers[0].classes,
         labels=labels,
         probs=_probabilities(outputs, rows, len(chosen)),
-    )
+        seen=seen,
+        positive=positive,
+    ).take(kept)
     report = {"split": name, **measured.report()}
+    if seen is not None and len(kept) < len(chosen):
+        counts = seen.take(prepared.usable).counts()
+        report["seen"] = {**counts, "left_out": len(prepared.usable) - len(rows)}
     apart = [found for one in outputs if (found := distances_of(one, prepared, rows, labels[rows]))]
     if apart:
         report["distances"] = mean_over_seeds(apart)
@@ -69,25 +95,32 @@ def evaluate_classifiers(
 
 @dataclass(frozen=True)
 class _Measured:
-    """What S classifiers say of N posts. labels: (N,) int. probs: (S, N, K), NaN for bad rows."""
+    """What S classifiers say of N posts. labels: (N,) int. probs: (S, N, K), NaN for bad rows.
+
+    seen: of the N posts, those seen in training; None: not known. positive: the number of a class.
+    """
 
     seeds: tuple[int, ...]
     classes: tuple[str, ...]
     labels: Array
     probs: Array
+    seen: SeenPosts | None = None
+    positive: int | None = None
 
     def take(self, rows: Array) -> "_Measured":
         """The posts at these rows."""
-        return replace(self, labels=self.labels[rows], probs=self.probs[:, rows])
+        seen = None if self.seen is None else self.seen.take(rows)
+        return replace(self, labels=self.labels[rows], probs=self.probs[:, rows], seen=seen)
 
     def report(self) -> dict[str, Any]:
         """Metrics, over several seeds if there are several; without a readable post only counts."""
         bad = int(np.isnan(self.probs[0, :, 0]).sum())
         if bad == len(self.labels):
             return {"posts": 0, "bad_rows": bad}
-        report = _metrics(self.probs.mean(axis=0), self.labels, self.classes)
+        report = _metrics(self.probs.mean(axis=0), self.labels, self.classes, self.positive)
+        report |= self._told_seen(np.flatnonzero(~np.isnan(self.probs[0, :, 0])))
         if len(self.seeds) > 1:
-            each = [_metrics(probs, self.labels, self.classes) for probs in self.probs]
+            each = [_metrics(one, self.labels, self.classes, self.positive) for one in self.probs]
             scores = {key: np.array([one[key] for one in each]) for key in HEADLINE}
             report["ensemble"] = {key: report[key] for key in HEADLINE}
             report |= {key: float(values.mean()) for key, values in scores.items()}
@@ -98,21 +131,44 @@ class _Measured:
             ]
         return report
 
+    def _told_seen(self, readable: Array) -> dict[str, Any]:
+        """`seen` of the report: nothing if no post was seen, None if that is not known."""
+        if self.seen is None:
+            return {"seen": None}
+        counts = self.seen.take(readable).counts()
+        found = any(counts[kind] for kind in ("trained", "selected", "grouped"))
+        return {"seen": {**counts, "left_out": 0}} if found else {}
+
+
+def _refuse_all_seen(name: str, seen: SeenPosts) -> None:
+    if not seen.labels_seen.all():
+        return
+    counts = seen.counts()
+    raise DataError(
+        name,
+        "labelled posts that the run has not seen",
+        f"{counts['trained']} that it was trained on and {counts['selected']} that selected what"
+        " was kept, and no others",
+        "Measure it on other posts, or add --seen to measure it on these.",
+    )
+
 
 def _readable(
     posts: Posts, held_out: Posts, classifier: Classifier, progress: Progress
 ) -> PreparedPosts:
-    """The posts as all seeds of a run read them. Raises: DataError: none can be read."""
+    """The posts as all seeds of a run read them."""
     borrowed = borrow_for_prediction(posts, classifier.config, held_out=held_out, progress=progress)
-    prepared = prepare_posts(posts, classifier.config, progress, borrowed)
-    if not len(prepared.usable):
-        raise DataError(
-            posts.name,
-            "at least one post that can be read",
-            f"none, the first '{prepared.bad[0].id}': {prepared.bad[0].reason}",
-            "Run 'postsense check' for the whole list.",
-        )
-    return prepared
+    return prepare_posts(posts, classifier.config, progress, borrowed, allowed_bad=1.0)
+
+
+def _unreadable_error(name: str, prepared: PreparedPosts) -> DataError:
+    first = prepared.bad[0]
+    return DataError(
+        name,
+        "at least one post that can be read",
+        f"none, the first '{first.id}': {first.reason}",
+        "Run 'postsense check' for the whole list.",
+    )
 
 
 def _probabilities(outputs: Sequence[Outputs], rows: Array, posts: int) -> Array:
@@ -138,15 +194,17 @@ def distances_of(
     return class_distances(text, image, labels, has_text, has_image)
 
 
-def class_numbers(posts: Posts, classes: Sequence[str]) -> Array:
+def class_numbers(posts: Posts, classes: Sequence[str], kind: LabelKind = "text") -> Array:
     """The class number (N,) of each post's label.
 
+    kind: what the classes stand for; numbers and truth values may be spelled otherwise.
     Raises: DataError: a post has no label, or one the classifier does not know.
     """
     numbers = {name: number for number, name in enumerate(classes)}
     labels = posts.column("label")
+    spelled = {label: label and known_label(label, classes, kind) for label in set(labels)}
     for row, label in enumerate(labels):
-        if label not in numbers:
+        if spelled[label] is None:
             found = "no label" if label is None else f"'{label}'"
             raise DataError(
                 f"{posts.name}, post '{posts[row].id}'",
@@ -154,18 +212,22 @@ def class_numbers(posts: Posts, classes: Sequence[str]) -> Array:
                 found,
                 nearest(str(label), classes) + " Name the label column with --label.",
             )
-    return np.array([numbers[label] for label in labels], dtype=np.int64)
+    return np.array([numbers[str(spelled[label])] for label in labels], dtype=np.int64)
 
 
-def metrics_of(predictions: Predictions, labels: Array) -> dict[str, Any]:
+def metrics_of(
+    predictions: Predictions, labels: Array, positive: int | None = None
+) -> dict[str, Any]:
     """Metrics of predictions against class numbers (N,); bad rows are counted, not scored."""
-    return _metrics(predictions.probs, labels, predictions.classes)
+    return _metrics(predictions.probs, labels, predictions.classes, positive)
 
 
-def _metrics(probs: Array, labels: Array, classes: Sequence[str]) -> dict[str, Any]:
+def _metrics(
+    probs: Array, labels: Array, classes: Sequence[str], positive: int | None
+) -> dict[str, Any]:
     readable = ~np.isnan(probs[:, 0])
     predicted = probs[readable].argmax(axis=1)
-    metrics = classification_metrics(labels[readable], predicted, classes)
+    metrics = classification_metrics(labels[readable], predicted, classes, positive)
     return {**metrics, "bad_rows": int((~readable).sum())}
 
 
@@ -175,10 +237,12 @@ def _chosen(posts: Posts, split: str | None) -> tuple[Posts, str]:
     labeled = chosen.labeled()
     if not len(labeled):
         splits = sorted({str(value) for value in posts.column("split")})
+        read_as = known_split(name)
+        hint = "" if read_as in (None, name) else f"'{name}' is read as '{read_as}'. "
         raise DataError(
             posts.name,
             f"labelled posts in split '{name}'",
             f"none; the splits are {splits}",
-            "Choose another --split, or name the label column with --label.",
+            f"{hint}Choose another --split, or name the label column with --label.",
         )
     return labeled, name

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from postsense.classifier import Classifier, Predictions, predict_prepared
+from postsense.data.label_kinds import known_label
 from postsense.errors import DataError, nearest
 from postsense.evaluation.evaluate import metrics_of
 from postsense.inputs import prepare_posts
@@ -40,7 +41,7 @@ def held_out_predictions(
             [row for row, split in enumerate(splits) if row in kept or split in ("val", "test")]
         )
     borrowed = borrow_for_prediction(posts, config, held_out=held_out, progress=progress)
-    prepared = prepare_posts(posts, config, progress, borrowed)
+    prepared = prepare_posts(posts, config, progress, borrowed, allowed_bad=1.0)
     return predict_prepared(classifiers, prepared, np.arange(len(posts)), progress)
 
 
@@ -125,19 +126,22 @@ def _rows_of(predictions: Predictions, rows: Sequence[int]) -> Predictions:
     ids = tuple(predictions.ids[row] for row in rows)
     kept = set(ids)
     bad = tuple(row for row in predictions.bad if row.id in kept)
-    return Predictions(ids, predictions.classes, predictions.probs[list(rows)], bad)
+    probs, kind = predictions.probs[list(rows)], predictions.label_kind
+    return Predictions(ids, predictions.classes, probs, bad, label_kind=kind)
 
 
 def _class_numbers(task: Predictions, labels: Labels) -> Array:
     """The class number (N,) of each label."""
     number_of = {name: number for number, name in enumerate(task.classes)}
-    for name, label in zip(task.ids, labels, strict=True):
-        if label not in number_of:
+    kind = task.label_kind
+    found = [label and known_label(label, task.classes, kind) for label in labels]
+    for name, label, known in zip(task.ids, labels, found, strict=True):
+        if known is None:
             expected = f"a label among {sorted(task.classes)}"
             hint = "Name the label columns with --label-a and --label-b."
             fix = f"{nearest(str(label), task.classes)} {hint}"
             raise DataError(f"post '{name}'", expected, f"'{label}'", fix)
-    return np.array([number_of[str(label)] for label in labels], dtype=np.int64)
+    return np.array([number_of[str(label)] for label in found], dtype=np.int64)
 
 
 def _refuse_repeated(where: str, names: Sequence[str], fix: str) -> None:

@@ -192,11 +192,13 @@ def _first_position(model: nn.Module) -> int:
 
 def _refuse_unreadable(backbone: TextBackbone) -> None:
     accepted = inspect.signature(backbone.model.forward).parameters
-    if not backbone.pooled_output and {"inputs_embeds", "position_ids"} <= set(accepted):
+    placed = {"inputs_embeds", "attention_mask", "position_ids"} <= set(accepted)
+    if placed and not backbone.pooled_output and backbone.bears_padding:
         return
     raise EncoderError(
         "encoders.text.name",
-        "for fusion 'bitransformer' a model like BERT, which reads embeddings and positions",
+        "for fusion 'bitransformer' a model like BERT, which reads embeddings and positions and"
+        " leaves out what is masked",
         f"'{type(backbone.model).__name__}', which does not",
         "Name another checkpoint, or choose another fusion.name.",
     )

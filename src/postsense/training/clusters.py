@@ -38,6 +38,12 @@ class Clusters:
     inertia: float
 
 
+def need_packages(settings: ClusteringSettings) -> None:
+    """Import what the algorithm needs. Raises: CorpusError: it is not installed."""
+    if settings.algorithm == "kmeans":
+        load_faiss("discover")
+
+
 def cluster_vectors(vectors: Array, settings: ClusteringSettings, seed: int) -> Clusters:
     """Put vectors into settings.clusters clusters; nearest center or likeliest component.
 
@@ -55,8 +61,7 @@ def cluster_vectors(vectors: Array, settings: ClusteringSettings, seed: int) -> 
     """
     _refuse_unfit(vectors, settings.clusters)
     scaled, offset, scale = _centered(vectors)
-    if settings.algorithm == "kmeans":
-        load_faiss("discover")  # before the limit, which holds for what is loaded
+    need_packages(settings)  # before the limit, which holds for what is loaded
     with threadpool_limits(1):  # sums must not depend on the number of cores
         if settings.algorithm == "gmm":
             numbers, centers = _mixture(scaled, settings, seed)

@@ -1,26 +1,36 @@
 """The methods by name: posts → their splits → a trained classifier."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 
 from postsense.batches import PostDataset
 from postsense.classifier import Classifier
 from postsense.config import Config
-from postsense.data.splitting import Splits, split_posts, thin_train
+from postsense.data.oddities import find_oddities
+from postsense.data.seen import Seen
+from postsense.data.splitting import Splits, classes_without, split_posts, thin_train
+from postsense.encoders.unread import warn_of_unread
 from postsense.errors import ConfigError
-from postsense.inputs import PreparedPosts, prepare_posts, reads_pairs
+from postsense.evaluation.metrics import positive_number
+from postsense.inputs import PreparedPosts, prepare_posts, reads_pairs, reads_text
 from postsense.posts import Posts
+from postsense.processes import is_main
 from postsense.progress import Progress, silent
 from postsense.retrieval.borrowing import borrow_for_training
 from postsense.training.cluster_pseudo_labels import train_cluster_pseudo_labels
+from postsense.training.clusters import need_packages
 from postsense.training.labeled import TrainingData
 from postsense.training.self_training import train_self_training
 from postsense.training.supervised import train_supervised
 from postsense.training.trained import Trained
 from postsense.training.two_step_contrastive import train_two_step_contrastive
 
+_ONE_AT_A_TIME = Lock()
+logger = logging.getLogger(__name__)
 METHODS = {
     "supervised": train_supervised,
     "self_training": train_self_training,
@@ -50,26 +60,46 @@ def required_columns(config: Config) -> tuple[str, ...]:
 def split_for_method(posts: Posts, validation: Posts | None, config: Config) -> Splits:
     """The splits of a table, with the unlabelled posts of train if the method learns from them.
 
-    Raises: DataError: as `split_posts`.
+    What looks wrong in labels, texts and splits is a warning, as are classes that val lacks.
+    Raises: DataError: as `split_posts`. ConfigError: data.positive_class is none of the classes.
     """
-    return split_posts(
+    splits = split_posts(
         posts,
         validation,
         validation_fraction=config.data.validation_fraction,
         seed=config.seed,
         unlabeled="leave_out" if labels_train(config) else "keep",
     )
+    positive_number(splits.classes, config.data.positive_class, posts.label_kind)
+    for line in remarks_on(posts, splits):
+        logger.warning("%s: %s", posts.name, line)
+    return splits
+
+
+def remarks_on(posts: Posts, splits: Splits) -> tuple[str, ...]:
+    """What looks wrong in labels, texts and splits, and which classes val lacks, a line each."""
+    lines, lacking = find_oddities(posts).lines(), classes_without(splits, "val")
+    if lacking:
+        named = ", ".join(f"'{name}' ({count} in train)" for name, count in lacking.items())
+        val = "val, drawn from train," if splits.carved else "val"
+        why = ": a class of one post trains" if splits.carved else ""
+        lines.append(f"{val} has no post of {named}, and selects what is kept without it{why}")
+    return tuple(lines)
 
 
 def prepare_splits(splits: Splits, config: Config, progress: Progress = silent) -> PreparedPosts:
     """Borrow from the corpus, if the settings name one, and encode posts, comments and the rest.
 
     Raises: ConfigError: self-training without a corpus. DataError, CorpusError: too many bad rows,
-        or a corpus that cannot be used.
+        a corpus that cannot be used, or a package that is missing.
     """
+    if config.method == "cluster_pseudo_labels":
+        need_packages(config.clustering)
     if config.method == "self_training" and config.retrieval.corpus is None:
         fix = "Name one with --corpus; build it with 'postsense corpus build TABLE --out CORPUS'."
         raise ConfigError("retrieval.corpus", "a corpus to learn from", "none", fix)
+    if is_main() and reads_text(config):
+        warn_of_unread(splits.posts, config.encoders)
     held_out = np.concatenate([splits.val, splits.test])
     borrowed = borrow_for_training(splits.posts, splits.train, held_out, config, progress)
     return prepare_posts(splits.posts, config, progress, borrowed)
@@ -82,7 +112,17 @@ def fit_classifier(
     folder: Path,
     progress: Progress = silent,
 ) -> Fitted:
-    """Train with config.method from config.seed. folder: where checkpoints are kept."""
+    """Train with config.method from config.seed. folder: where checkpoints are kept.
+
+    Threads take turns: they share the generator that the seed sets.
+    """
+    with _ONE_AT_A_TIME:
+        return _fit_classifier(splits, prepared, config, folder, progress)
+
+
+def _fit_classifier(
+    splits: Splits, prepared: PreparedPosts, config: Config, folder: Path, progress: Progress
+) -> Fitted:
     if labels_train(config):
         splits = thin_train(splits, config.data.train_fraction, config.seed)
     train = np.intersect1d(splits.train, prepared.usable)
@@ -107,7 +147,23 @@ def fit_classifier(
         known = {"alpha": borrowed.alpha, "corpus": config.retrieval.corpus.resolve()}
         retrieval = config.retrieval.model_copy(update=known)
         config = config.model_copy(update={"retrieval": retrieval})
-    return Fitted(Classifier(config, splits.classes, trained.model), trained)
+    kind, seen = splits.posts.label_kind, _seen(splits, prepared, data, config)
+    return Fitted(Classifier(config, splits.classes, trained.model, kind, seen), trained)
+
+
+def _seen(splits: Splits, prepared: PreparedPosts, data: TrainingData, config: Config) -> Seen:
+    """What is seen in training: labelled posts, retrieved ones with their soft labels, and val."""
+    keys, learned = prepared.content_keys, [data.train.rows]
+    if config.method == "self_training" and data.pairs is not None:
+        learned.append(data.pairs.rows)
+    chosen_by = data.val if data.naming is None else data.naming
+    rows = np.concatenate(learned)
+    return Seen.of(
+        trained=keys[rows] if labels_train(config) else keys[:0],
+        selected=keys[chosen_by.rows],
+        grouped=keys[:0] if labels_train(config) else keys[rows],
+        tested=keys[splits.test],
+    )
 
 
 def _labeled(rows: np.ndarray, splits: Splits, prepared: PreparedPosts) -> PostDataset:
