@@ -24,7 +24,7 @@ from postsense.processes import are_together, is_main, process_count, together
 from postsense.run_folder import read_json
 from postsense.runs import load_run, train_run
 
-LIMIT_S = 120
+LIMIT_S = 900  # of processes that wait for each other for ever
 MODEL = "seed-0/model/weights.safetensors"
 WORKER = Path(__file__).with_name("made_shares.py")
 LAUNCH = (

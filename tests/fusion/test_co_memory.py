@@ -10,6 +10,7 @@ from torch import Tensor
 from postsense.encoders.embeddings import Embeddings
 from postsense.fusion.attention import AdditiveAttention, masked_softmax
 from postsense.fusion.co_memory import CoMemory
+from tolerances import double_precision
 
 LENGTHS, REGIONS = (5, 2, 1, 4), (3, 6, 1, 2)
 TEXT_DIM, IMAGE_DIM, HIDDEN = 7, 5, 6
@@ -62,6 +63,7 @@ def naive_co_memory(fusion: CoMemory, text: Embeddings, image: Embeddings) -> Te
     return fused
 
 
+@double_precision
 def test_masked_softmax_is_softmax_then_mask_then_renormalise() -> None:
     scores = torch.randn(3, 5, generator=torch.Generator().manual_seed(0))
     mask = torch.tensor([[True] * 5, [True, False, True, False, False], [False] * 4 + [True]])
@@ -72,6 +74,7 @@ def test_masked_softmax_is_softmax_then_mask_then_renormalise() -> None:
     torch.testing.assert_close(weights, kept / kept.sum(dim=1, keepdim=True))
 
 
+@double_precision
 def test_attention_equals_the_equation(text: Embeddings) -> None:
     torch.manual_seed(0)
     attention = AdditiveAttention(TEXT_DIM)
@@ -100,6 +103,7 @@ def test_attention_to_nothing_is_zero_and_sends_no_gradient_back() -> None:
     assert query.grad.isfinite().all() and states.grad[1, :2].abs().sum() > 0
 
 
+@double_precision
 def test_it_equals_the_equations_whatever_lies_beyond_the_masks(
     text: Embeddings, image: Embeddings
 ) -> None:
@@ -112,6 +116,7 @@ def test_it_equals_the_equations_whatever_lies_beyond_the_masks(
         torch.testing.assert_close(joined.fused[post], naive_co_memory(fusion, *alone))
 
 
+@double_precision
 @pytest.mark.parametrize("hops", [1, 2, 3, 6])
 def test_hops_end_where_the_chain_of_five_passes(
     text: Embeddings, image: Embeddings, hops: int
@@ -130,6 +135,7 @@ def test_hops_end_where_the_chain_of_five_passes(
     torch.testing.assert_close(fused[:HIDDEN], glimpse)
 
 
+@double_precision
 def test_comments_are_attended_with_the_projected_vectors(
     text: Embeddings, image: Embeddings
 ) -> None:
@@ -142,6 +148,7 @@ def test_comments_are_attended_with_the_projected_vectors(
     torch.testing.assert_close(joined.image, fusion.image(image.pooled))
 
 
+@double_precision
 def test_a_post_alone_gets_what_it_gets_among_longer_posts(
     text: Embeddings, image: Embeddings
 ) -> None:

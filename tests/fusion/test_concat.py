@@ -6,6 +6,7 @@ from torch import Tensor
 
 from postsense.encoders.embeddings import Embeddings
 from postsense.fusion.concat import Concat
+from tolerances import double_precision
 
 PRESENT = torch.ones(4, dtype=torch.bool)
 
@@ -30,6 +31,7 @@ def naive_concat(fusion: Concat, vectors: list[Tensor]) -> Tensor:
     )
 
 
+@double_precision
 def test_it_equals_the_equation(modalities: tuple[Embeddings, Embeddings]) -> None:
     text, image = modalities
     fusion = Concat(3, 5, hidden=6, input_dropout=0.5).eval()
@@ -42,6 +44,7 @@ def test_it_equals_the_equation(modalities: tuple[Embeddings, Embeddings]) -> No
         torch.testing.assert_close(fused[post], expected)
 
 
+@double_precision
 def test_with_one_modality_it_is_that_one_alone(modalities: tuple[Embeddings, Embeddings]) -> None:
     _, image = modalities
     fusion = Concat(None, 5, hidden=6, input_dropout=0.5).eval()

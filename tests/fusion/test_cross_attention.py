@@ -10,6 +10,7 @@ from torch import Tensor
 
 from postsense.encoders.embeddings import Embeddings, Pooling
 from postsense.fusion.cross_attention import CrossAttention
+from tolerances import double_precision
 
 LENGTHS, REGIONS = (5, 2, 1, 4), (3, 6, 1, 2)
 TEXT_DIM, IMAGE_DIM, HIDDEN = 7, 5, 6
@@ -49,6 +50,7 @@ def naive_attention(
     return torch.relu(fusion.project(torch.cat([pooled, seen])))
 
 
+@double_precision
 @pytest.mark.parametrize("pooling", ["mean", "max", "cls"])
 def test_it_equals_the_equation_whatever_lies_beyond_the_masks(
     text: Embeddings, image: Embeddings, pooling: Pooling
@@ -65,6 +67,7 @@ def test_it_equals_the_equation_whatever_lies_beyond_the_masks(
         torch.testing.assert_close(fused[post], expected)
 
 
+@double_precision
 @pytest.mark.parametrize("pooling", ["mean", "max", "cls"])
 def test_a_post_alone_gets_what_it_gets_among_longer_posts(
     text: Embeddings, image: Embeddings, pooling: Pooling
@@ -78,6 +81,7 @@ def test_a_post_alone_gets_what_it_gets_among_longer_posts(
         torch.testing.assert_close(alone[0], fused[post])
 
 
+@double_precision
 def test_the_order_of_regions_does_not_matter(text: Embeddings, image: Embeddings) -> None:
     fusion = make_fusion()
     assert image.tokens is not None and image.mask is not None
@@ -87,6 +91,7 @@ def test_the_order_of_regions_does_not_matter(text: Embeddings, image: Embedding
     torch.testing.assert_close(fusion(text, flipped).fused, fusion(text, image).fused)
 
 
+@double_precision
 def test_a_picture_of_one_region_gives_that_regions_value(text: Embeddings) -> None:
     fusion, image = make_fusion(), sequence((1, 1, 1, 1), IMAGE_DIM, seed=3)
     assert image.tokens is not None

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from postsense.config import FusionSettings
 from postsense.encoders.embeddings import Embeddings
 from postsense.fusion.cross_modal import CrossModal, _Norm
+from tolerances import double_precision
 
 LENGTHS, REGIONS = (5, 2, 1, 4), (3, 6, 1, 2)  # the third post lacks words and picture: one token
 LAYERS, TEXT_DIM, IMAGE_DIM = 2, 4, 5
@@ -93,6 +94,7 @@ def posts_of(text: Embeddings, image: Embeddings) -> list[tuple[Embeddings, Embe
     ]
 
 
+@double_precision
 def test_it_equals_the_equations_whatever_lies_beyond_the_masks(
     text: Embeddings, image: Embeddings
 ) -> None:
@@ -111,6 +113,7 @@ def test_it_equals_the_equations_whatever_lies_beyond_the_masks(
         torch.testing.assert_close(joined.image[post], shown, atol=1e-5, rtol=1e-5)
 
 
+@double_precision
 def test_released_attends_across_the_posts_of_a_batch(text: Embeddings, image: Embeddings) -> None:
     fusion: Any = make_fusion(fidelity="released")
 
@@ -125,6 +128,7 @@ def test_released_attends_across_the_posts_of_a_batch(text: Embeddings, image: E
         torch.testing.assert_close(joined.fused[post], expected, atol=1e-5, rtol=1e-5)
 
 
+@double_precision
 def test_without_interaction_the_two_vectors_are_all_that_joins(
     text: Embeddings, image: Embeddings
 ) -> None:
@@ -138,6 +142,7 @@ def test_without_interaction_the_two_vectors_are_all_that_joins(
         torch.testing.assert_close(fused[post], expected, atol=1e-5, rtol=1e-5)
 
 
+@double_precision
 @pytest.mark.parametrize("settings", [{}, {"interaction": "none"}])
 def test_what_is_said_of_a_post_does_not_depend_on_its_batch(
     text: Embeddings, image: Embeddings, settings: dict[str, str]
@@ -193,6 +198,7 @@ def test_the_statistics_are_those_of_real_regions(text: Embeddings, image: Embed
     torch.testing.assert_close(norm.running_mean, 0.9 * before + 0.1 * real.mean(dim=0))
 
 
+@double_precision
 @pytest.mark.parametrize("rows", [0, 1])
 def test_a_norm_of_fewer_than_two_rows_takes_the_running_statistics(rows: int) -> None:
     norm = _Norm(3)

@@ -12,6 +12,7 @@ from torch import Tensor
 from postsense.encoders.embeddings import Embeddings
 from postsense.fusion.attention import Fidelity, PairAttention
 from postsense.fusion.hierarchical import Hierarchical
+from tolerances import double_precision
 
 LENGTHS = ((5, 2, 1, 4), (3, 6, 1, 2), (2, 5, 1, 1))  # words, regions, attributes of four posts
 DIMS, HIDDEN = (7, 5, 4), 6
@@ -79,6 +80,7 @@ def naive_hierarchical(fusion: Any, three: Sequence[Embeddings]) -> list[Tensor]
     return [sum(share * u for share, u in zip(shares, views)), views[0], views[1]]
 
 
+@double_precision
 @FIDELITIES
 def test_attention_equals_the_equation(posts: Three, fidelity: Fidelity) -> None:
     torch.manual_seed(0)
@@ -108,6 +110,7 @@ def test_attention_to_nothing_is_zero_and_sends_no_gradient_back(fidelity: Fidel
     assert states.grad is not None and (states.grad == 0).all()
 
 
+@double_precision
 def test_it_equals_the_equations_whatever_lies_beyond_the_masks(posts: Three) -> None:
     fusion = make_fusion()
 
@@ -120,6 +123,7 @@ def test_it_equals_the_equations_whatever_lies_beyond_the_masks(posts: Three) ->
         torch.testing.assert_close(joined.image[post], image)
 
 
+@double_precision
 def test_released_equals_its_code_with_the_padding_that_it_reads(posts: Three) -> None:
     fusion = make_fusion("released")
 
@@ -133,6 +137,7 @@ def test_released_equals_its_code_with_the_padding_that_it_reads(posts: Three) -
         torch.testing.assert_close(joined.image[post], image)
 
 
+@double_precision
 def test_released_depends_on_padding_and_corrected_does_not(posts: Three) -> None:
     corrected, released = make_fusion("corrected"), make_fusion("released")
 
@@ -145,6 +150,7 @@ def test_released_depends_on_padding_and_corrected_does_not(posts: Three) -> Non
         assert same != padded
 
 
+@double_precision
 def test_on_one_token_each_released_lacks_nothing_but_the_tanh_of_u() -> None:
     """Weights are then 1 and the mean is the sum."""
     corrected, released = make_fusion("corrected"), make_fusion("released")
@@ -165,6 +171,7 @@ def released_order(corrected: Hierarchical, released: Hierarchical) -> list[Tens
     return [known.get(n, torch.zeros_like(p)) for n, p in released.named_parameters()]
 
 
+@double_precision
 def test_all_three_modalities_matter(posts: Three) -> None:
     fusion = make_fusion()
     fused = fusion(*posts).fused

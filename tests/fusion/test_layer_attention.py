@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from postsense.fusion.layer_attention import LayerAttention, bidirectional_states
+from tolerances import double_precision
 
 LAYERS, DIM, WIDTH = 3, 5, 8
 LENGTHS = (4, 2, 7, 1, 5)  # class token included: the fourth post has no other
@@ -58,6 +59,7 @@ def naive_states(reader: LayerAttention, post: Tensor) -> Tensor:
     return torch.stack([torch.cat(pair) for pair in zip(ahead, back)])
 
 
+@double_precision
 def test_it_equals_the_equation_whatever_lies_beyond_the_mask(
     reader: LayerAttention, tokens: Tensor, mask: Tensor
 ) -> None:
@@ -70,6 +72,7 @@ def test_it_equals_the_equation_whatever_lies_beyond_the_mask(
         assert (states[post, len(expected) :] == 0).all()
 
 
+@double_precision
 def test_a_post_with_its_first_token_alone_is_read_as_that_token(
     reader: LayerAttention, tokens: Tensor, mask: Tensor
 ) -> None:
@@ -79,6 +82,7 @@ def test_a_post_with_its_first_token_alone_is_read_as_that_token(
     torch.testing.assert_close(states[3, :1], naive_states(reader, tokens[3, :1]))
 
 
+@double_precision
 def test_gradients_equal_those_of_the_equation(
     reader: LayerAttention, tokens: Tensor, mask: Tensor
 ) -> None:
@@ -93,6 +97,7 @@ def test_gradients_equal_those_of_the_equation(
         assert slow.abs().sum() > 0
 
 
+@double_precision
 def test_the_fast_steps_equal_the_lstm_of_torch(reader: LayerAttention) -> None:
     words = torch.randn(9, DIM, generator=torch.Generator().manual_seed(2))
     packed = torch.nn.utils.rnn.pack_sequence([words[:5], words[5:8], words[8:]])
@@ -103,6 +108,7 @@ def test_the_fast_steps_equal_the_lstm_of_torch(reader: LayerAttention) -> None:
     torch.testing.assert_close(states, reader.lstm(packed)[0].data)
 
 
+@double_precision
 def test_tokens_may_be_missing_between_others(reader: LayerAttention, tokens: Tensor) -> None:
     mask = torch.tensor([[True, False, True, True, False, False, True]])
 
@@ -112,6 +118,7 @@ def test_tokens_may_be_missing_between_others(reader: LayerAttention, tokens: Te
     torch.testing.assert_close(states[0], naive_states(reader, tokens[2][mask[0]]))
 
 
+@double_precision
 def test_posts_without_any_token_have_no_states(
     reader: LayerAttention, tokens: Tensor, mask: Tensor
 ) -> None:

@@ -1,6 +1,7 @@
 """Cross-entropy equals its equation, term by term."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor
 
 from postsense.losses.classification import balanced_class_weights, cross_entropy_loss
+from tolerances import double_precision
 
 
 def naive_cross_entropy(
@@ -33,25 +35,30 @@ def logits() -> Tensor:
 
 
 LABELS = torch.tensor([0, 1, 2, 3, 0, 0, 1, 2, 0])
-WEIGHTS = torch.tensor([0.5, 2.0, 1.0, 3.0])
+WEIGHTS = (0.5, 2.0, 1.0, 3.0)
 
 
-@pytest.mark.parametrize("weights", [None, WEIGHTS])
+@double_precision
+@pytest.mark.parametrize("values", [None, WEIGHTS])
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 def test_it_equals_the_double_loop(
-    logits: Tensor, weights: Tensor | None, smoothing: float
+    logits: Tensor, values: Sequence[float] | None, smoothing: float
 ) -> None:
+    weights = None if values is None else torch.tensor(values)
+
     loss = cross_entropy_loss(logits, LABELS, weights, smoothing)
 
     assert loss.item() == pytest.approx(naive_cross_entropy(logits, LABELS, weights, smoothing))
 
 
+@double_precision
 def test_an_undecided_post_costs_the_logarithm_of_the_classes() -> None:
     loss = cross_entropy_loss(torch.zeros(1, 5), torch.tensor([3]))
 
     assert loss.item() == pytest.approx(math.log(5))
 
 
+@double_precision
 def test_a_hand_computed_batch() -> None:
     logits = torch.log(torch.tensor([[0.5, 0.5], [0.25, 0.75]]))
     weights = torch.tensor([1.0, 3.0])
@@ -77,13 +84,15 @@ def test_it_falls_to_zero_as_the_labels_become_certain() -> None:
     assert losses[-1] == pytest.approx(0.0, abs=1e-7)
 
 
+@double_precision
 def test_neither_the_order_of_posts_nor_a_common_shift_matters(logits: Tensor) -> None:
-    loss = cross_entropy_loss(logits, LABELS, WEIGHTS, 0.1)
+    weights = torch.tensor(WEIGHTS)
+    loss = cross_entropy_loss(logits, LABELS, weights, 0.1)
 
-    torch.testing.assert_close(
-        cross_entropy_loss(logits.flip(0), LABELS.flip(0), WEIGHTS, 0.1), loss
-    )
-    torch.testing.assert_close(cross_entropy_loss(logits + 7.0, LABELS, WEIGHTS, 0.1), loss)
+    turned = cross_entropy_loss(logits.flip(0), LABELS.flip(0), weights, 0.1)
+
+    torch.testing.assert_close(turned, loss)
+    torch.testing.assert_close(cross_entropy_loss(logits + 7.0, LABELS, weights, 0.1), loss)
 
 
 def test_its_gradient_is_the_error_of_the_probabilities() -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 from postsense.config.encoders import Fidelity
 from postsense.losses.contrastive import supervised_contrastive_loss
 from postsense.losses.image_text import image_text_contrastive_loss
+from tolerances import double_precision
 
 TEMPERATURE = 0.2
 LABELS = torch.tensor([0, 1, 0, 2, 1, 0, 3])  # posts 3 and 6 are alone
@@ -64,6 +65,7 @@ def two_views(
     )
 
 
+@double_precision
 @pytest.mark.parametrize("fidelity", FIDELITIES)
 @pytest.mark.parametrize("posts", [1, 2, 3, 7])
 def test_one_view_is_its_double_loop(posts: int, fidelity: Fidelity) -> None:
@@ -74,6 +76,7 @@ def test_one_view_is_its_double_loop(posts: int, fidelity: Fidelity) -> None:
     assert float(one_view(z, labels, fidelity)) == pytest.approx(expected, rel=1e-5)
 
 
+@double_precision
 @pytest.mark.parametrize("fidelity", FIDELITIES)
 @pytest.mark.parametrize("posts", [1, 2, 3, 7])
 def test_two_views_are_their_double_loop(posts: int, fidelity: Fidelity) -> None:
@@ -86,6 +89,7 @@ def test_two_views_are_their_double_loop(posts: int, fidelity: Fidelity) -> None
     )
 
 
+@double_precision
 def test_two_posts_of_a_label_and_one_of_another_have_the_loss_worked_out_by_hand() -> None:
     z, labels = torch.tensor([[1.0, 0.0], [3.0, 0.0], [0.0, 2.0]]), torch.tensor([0, 0, 1])
     found = math.exp(1 / TEMPERATURE)  # the other anchor; the third post is at cosine 0
@@ -97,6 +101,7 @@ def test_two_posts_of_a_label_and_one_of_another_have_the_loss_worked_out_by_han
     assert float(one_view(z, labels, "released")) == pytest.approx(released, rel=1e-4)
 
 
+@double_precision
 def test_with_a_label_for_each_post_two_views_are_half_of_the_image_text_loss() -> None:
     image, text, labels = vectors(6, 0), vectors(6, 1), torch.arange(6)
 
@@ -108,6 +113,7 @@ def test_with_a_label_for_each_post_two_views_are_half_of_the_image_text_loss() 
     assert float(halves[0]) != pytest.approx(both, rel=1e-3)  # one direction alone is another loss
 
 
+@double_precision
 def test_two_views_look_for_others_from_the_anchors() -> None:
     image, text = vectors(7, 0), vectors(7, 1)
 
@@ -116,6 +122,7 @@ def test_two_views_look_for_others_from_the_anchors() -> None:
     assert float(there) != pytest.approx(float(back), rel=1e-3)
 
 
+@double_precision
 @pytest.mark.parametrize("fidelity", FIDELITIES)
 def test_neither_norm_nor_order_of_the_posts_matters(fidelity: Fidelity) -> None:
     z, order = vectors(7, 0), torch.tensor([3, 1, 6, 4, 0, 5, 2])
@@ -126,6 +133,7 @@ def test_neither_norm_nor_order_of_the_posts_matters(fidelity: Fidelity) -> None
     assert float(one_view(z[order], LABELS[order], fidelity)) == pytest.approx(loss, rel=1e-5)
 
 
+@double_precision
 def test_labels_that_lie_apart_cost_what_is_left_within_them() -> None:
     z, labels = torch.eye(2)[[0, 0, 0, 1, 1, 1]], torch.tensor([0, 0, 0, 1, 1, 1])
 

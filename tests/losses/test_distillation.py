@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from postsense.losses.distillation import distillation_loss
+from tolerances import double_precision
 
 
 def naive_distillation(logits: Tensor, targets: Tensor, weights: Tensor) -> float:
@@ -27,18 +28,21 @@ def example(posts: int = 5, classes: int = 3) -> tuple[Tensor, Tensor, Tensor]:
     return logits, targets, torch.rand(posts, generator=generator)
 
 
+@double_precision
 def test_it_equals_the_equation() -> None:
     logits, targets, weights = example()
     expected = naive_distillation(logits, targets, weights)
     assert float(distillation_loss(logits, targets, weights)) == pytest.approx(expected, abs=1e-6)
 
 
+@double_precision
 def test_a_student_that_agrees_with_its_teacher_has_none() -> None:
     logits, _, weights = example()
     same = torch.softmax(logits, dim=1)
     assert float(distillation_loss(logits, same, weights)) == pytest.approx(0.0, abs=1e-6)
 
 
+@double_precision
 def test_a_sure_teacher_and_an_undecided_student_differ_by_log_k() -> None:
     targets = torch.tensor([[1.0, 0.0, 0.0]])
     loss = distillation_loss(torch.zeros(1, 3), targets, torch.ones(1))

@@ -12,6 +12,7 @@ from postsense.losses.image_text import (
     image_text_matching_loss,
     same_content,
 )
+from tolerances import double_precision
 
 SCALE = torch.tensor(5.0)
 
@@ -35,6 +36,7 @@ def naive_contrastive(text: Tensor, image: Tensor, scale: float, same: Tensor) -
     return -total / (2 * len(text))
 
 
+@double_precision
 @pytest.mark.parametrize("posts", [2, 3, 7])
 @pytest.mark.parametrize("alike", [False, True])
 def test_the_contrastive_loss_is_its_double_loop(posts: int, alike: bool) -> None:
@@ -48,12 +50,14 @@ def test_the_contrastive_loss_is_its_double_loop(posts: int, alike: bool) -> Non
     )
 
 
+@double_precision
 def test_two_posts_that_point_apart_have_the_loss_worked_out_by_hand() -> None:
     loss = image_text_contrastive_loss(torch.eye(2), 7 * torch.eye(2), SCALE)
 
     assert float(loss) == pytest.approx(math.log(1 + math.exp(-5)))  # cosines 1 and 0
 
 
+@double_precision
 def test_a_perfect_match_at_a_high_scale_costs_nothing_and_a_wrong_one_much() -> None:
     right = image_text_contrastive_loss(torch.eye(3), torch.eye(3), torch.tensor(100.0))
     wrong = image_text_contrastive_loss(torch.eye(3), torch.eye(3).roll(1, 0), torch.tensor(100.0))
@@ -62,6 +66,7 @@ def test_a_perfect_match_at_a_high_scale_costs_nothing_and_a_wrong_one_much() ->
     assert float(wrong) == pytest.approx(100.0, abs=1e-3)
 
 
+@double_precision
 def test_the_contrastive_loss_does_not_care_for_side_norm_or_order() -> None:
     text, image = vectors(5, 0), vectors(5, 1)
     loss = float(image_text_contrastive_loss(text, image, SCALE))
@@ -112,6 +117,7 @@ def test_the_scale_learns() -> None:
     assert scale.grad is not None and float(scale.grad) < 0  # matched pairs ask for a higher one
 
 
+@double_precision
 def test_the_matching_loss_is_the_mean_of_what_each_post_costs() -> None:
     logits, matches = vectors(6, 3, width=2), torch.tensor([1, 0, 0, 1, 1, 0], dtype=torch.bool)
 
@@ -123,6 +129,7 @@ def test_the_matching_loss_is_the_mean_of_what_each_post_costs() -> None:
     assert float(image_text_matching_loss(logits, matches)) == pytest.approx(total / 6)
 
 
+@double_precision
 def test_a_matching_head_that_knows_nothing_costs_log_two_and_none_nothing() -> None:
     undecided = image_text_matching_loss(torch.zeros(3, 2), torch.tensor([True, False, True]))
     nothing = image_text_matching_loss(torch.zeros(0, 2, requires_grad=True), torch.zeros(0) > 0)
@@ -147,6 +154,7 @@ def test_a_post_is_shown_the_words_of_every_post_that_does_not_match_and_of_no_o
     assert drawn == PARTNERS
 
 
+@double_precision
 def test_posts_are_swapped_as_often_as_asked_and_with_each_other_alike() -> None:
     contents = torch.arange(400).repeat(2, 1).T
     generator = torch.Generator().manual_seed(0)

@@ -24,6 +24,7 @@ from postsense.losses.total import (
     total_loss,
 )
 from postsense.outputs import Aligned, PostOutput
+from tolerances import double_precision
 
 BATCH = PostBatch(text=None, image=None, labels=torch.tensor([0, 1]))
 
@@ -32,6 +33,7 @@ def output_of(logits: Tensor) -> PostOutput:
     return PostOutput(logits=logits, fused=logits, text=None, image=None)
 
 
+@double_precision
 def test_it_is_the_weighted_sum_and_reports_each_unweighted_part() -> None:
     terms = {
         "sum": Weighted(0.5, lambda output, batch: output.logits.sum()),
@@ -69,6 +71,7 @@ def test_a_term_of_weight_zero_is_reported_and_teaches_nothing() -> None:
     assert logits.grad.tolist() == [[0.0, 0.0]]
 
 
+@double_precision
 def test_the_classification_term_follows_the_settings() -> None:
     logits, weights = torch.tensor([[1.0, 0.0], [2.0, -1.0]]), torch.tensor([1.0, 3.0])
     settings = LossSettings(classification=0.7, label_smoothing=0.1)
@@ -80,6 +83,7 @@ def test_the_classification_term_follows_the_settings() -> None:
     assert term.term(output_of(logits), BATCH).item() == pytest.approx(expected.item())
 
 
+@double_precision
 def test_the_classification_term_without_class_weights_is_plain_cross_entropy() -> None:
     term = classification_term(LossSettings(), None)
 
@@ -113,6 +117,7 @@ def contrast(anchors: Tensor, others: Tensor, rows: Tensor, *, same_view: bool) 
     return float(supervised_contrastive_loss(*given, same_view=same_view, fidelity="released"))
 
 
+@double_precision
 def test_the_contrast_of_texts_is_over_the_posts_that_have_words() -> None:
     term = intra_text_term(CONTRAST)
 
@@ -121,6 +126,7 @@ def test_the_contrast_of_texts_is_over_the_posts_that_have_words() -> None:
     assert float(term.term(OUTPUT, PAIRS)) == pytest.approx(expected)
 
 
+@double_precision
 def test_the_contrast_of_pictures_is_over_the_posts_that_have_one() -> None:
     term = intra_image_term(CONTRAST)
 
@@ -129,6 +135,7 @@ def test_the_contrast_of_pictures_is_over_the_posts_that_have_one() -> None:
     assert float(term.term(OUTPUT, PAIRS)) == pytest.approx(expected)
 
 
+@double_precision
 def test_the_contrast_of_pictures_with_texts_is_over_the_posts_that_have_both() -> None:
     term = inter_modal_term(CONTRAST)
 
@@ -137,6 +144,7 @@ def test_the_contrast_of_pictures_with_texts_is_over_the_posts_that_have_both() 
     assert float(term.term(OUTPUT, PAIRS)) == pytest.approx(expected)
 
 
+@double_precision
 @pytest.mark.parametrize("make", [intra_text_term, intra_image_term])
 def test_the_contrast_within_a_modality_follows_the_fidelity(make: Any) -> None:
     corrected = CONTRAST.model_copy(update={"fidelity": "corrected"})
