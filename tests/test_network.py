@@ -4,6 +4,7 @@ Each library beneath is silent by itself on a machine of CI, so the commands run
 variables that tell one.
 """
 
+import json
 import os
 import re
 import shutil
@@ -47,7 +48,8 @@ def home(strace: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory, cach
     demo, ids = folder / "demo", folder / "ids.txt"
     table, corpus = demo / "posts" / "posts.jsonl", demo / "corpus"
     more = write_synthetic_posts(folder / "more", posts=30, seed=5)
-    ids.write_text("post-1\n", encoding="utf-8")
+    rows = more.read_text(encoding="utf-8").splitlines()
+    ids.write_text("\n".join(json.loads(row)["id"] for row in rows), encoding="utf-8")
     verbs: list[tuple[object, ...]] = [
         ("demo", "--posts", 30, "--out", demo),  # train, compare, evaluate, predict, corpus build
         ("check", table),

@@ -112,12 +112,13 @@ def _words(description: Description, config: Config, rows: int) -> TokenIds | Em
 def _picture(description: Description, config: Config) -> Pixels | Embeddings:
     if not config.encoders.image.runs_inside:
         return _features(description.image_dim or 1, 1, 1)
-    policy = picture_policy(image_checkpoint(config.encoders))
-    sides = (policy.crop_px, policy.resize_px)
+    compared = config.encoders.image.pixels == "checkpoint"
+    policy = picture_policy(image_checkpoint(config.encoders), compared=compared)
+    sides = (*policy.size_px, policy.resize_px)
     if not all(1 <= side <= LARGEST_SIDE_PX for side in sides):
         where, expected = "picture policy", f"sides of 1 to {LARGEST_SIDE_PX} pixels"
         raise ModelError(where, expected, f"{sides}", ANEW)
-    pixels = torch.zeros(1, 3, policy.crop_px, policy.crop_px)
+    pixels = torch.zeros(1, 3, *policy.size_px)
     return Pixels(pixels, torch.ones(1, dtype=torch.bool))
 
 
