@@ -118,11 +118,6 @@ class Case:
     follow: Callable[[Words, str], Words]
 
 
-def lost_pictures(here: Here) -> Path:
-    rows = [{**row, "image": "lost.png"} if n % 3 else row for n, row in enumerate(here.rows)]
-    return here.write("lost.jsonl", rows)
-
-
 def evaluated(here: Here, table: Path, *more: object) -> Words:
     return ["evaluate", here.run, table, *more]
 
@@ -231,11 +226,6 @@ CASES = {
         "the splits are .*'val'.* Choose another --split",
         changing("dev", "val"),
     ),
-    "too many lost pictures": Case(
-        lambda here: evaluated(here, lost_pictures(here)),
-        "raise data.max_bad_fraction",
-        adding("--set", "data.max_bad_fraction=1.0"),
-    ),
     "a setting that is misspelt, in predict": Case(
         lambda here: here.predict(here.table, "--set", "encoders.thread=1"),
         "Did you mean 'encoders.threads'",
@@ -248,8 +238,8 @@ CASES = {
     ),
     "a setting that is misspelt, in train": Case(
         lambda here: here.train(here.write("t.jsonl", here.rows), "--set", "trainin.seed=1"),
-        "unknown 'trainin.seed' .*Did you mean|Choose one of",
-        dropping("--set", "trainin.seed=1"),
+        "unknown 'trainin' .*Did you mean 'training",
+        changing("trainin.seed=1", "training.patience=1"),
     ),
     "a preset that is misspelt": Case(
         lambda here: [
