@@ -33,6 +33,7 @@ bench: setup
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/cached_run.py $(DATA)/mvsa_single
 	$(BIN)/python benchmarks/memory.py 400
+	$(BIN)/python benchmarks/picture_costs.py
 	$(BIN)/python benchmarks/mvsa.py $(DATA)/mvsa_single
 	$(BIN)/python benchmarks/corpus_cleaning.py $(DATA)
 	$(BIN)/python benchmarks/retrieval.py $(DATA)/mvsa_single

@@ -238,7 +238,7 @@ CASES = {
     ),
     "a setting that is misspelt, in train": Case(
         lambda here: here.train(here.write("t.jsonl", here.rows), "--set", "trainin.seed=1"),
-        "unknown 'trainin' .*Did you mean 'training",
+        "unknown 'trainin' .*Did you mean 'training'",
         changing("trainin.seed=1", "training.patience=1"),
     ),
     "a preset that is misspelt": Case(

@@ -205,9 +205,10 @@ def _merge(settings: dict[str, Any], later: Mapping[str, Any]) -> None:
 
 def _nearest_key(key: str, known: Iterable[str]) -> str:
     """A key like this one; without one, those of its section, or those at the top."""
-    section = key.rpartition(".")[0]
-    beside = [name for name in known if name.startswith(f"{section}.")]
-    return nearest(key, known, beside or {name.partition(".")[0] for name in known})
+    section, top = key.rpartition(".")[0], {name.partition(".")[0] for name in known}
+    if not section:  # perhaps the name of a section, which is none of the keys
+        return nearest(key, top)
+    return nearest(key, known, [name for name in known if name.startswith(f"{section}.")] or top)
 
 
 def _config_error(error: ValidationError, section: type[BaseModel]) -> ConfigError:

@@ -1,10 +1,11 @@
 """JSON files that may come from anyone → what is in them."""
 
+import errno
 import json
-import os
-import stat
 from pathlib import Path
 from typing import Any
+
+from postsense.files import UnreadableFileError, read_regular
 
 LARGEST = 32 * 2**20  # bytes; what is read of them takes some twenty times as much memory
 
@@ -12,7 +13,7 @@ LARGEST = 32 * 2**20  # bytes; what is read of them takes some twenty times as m
 def read_json_file(file: Path) -> Any:
     """The value in a file of JSON in UTF-8.
 
-    Raises: OSError: missing, or not to be read. ValueError: not a regular file, too large, not
+    Raises: FileNotFoundError: missing. ValueError: no regular file, not to be read, too large, not
         UTF-8 or not JSON, nested too deep, a key twice in one object, NaN or an infinite number.
     """
     text = _read(file)
@@ -28,13 +29,12 @@ def read_json_file(file: Path) -> Any:
 
 
 def _read(file: Path) -> str:
-    with os.fdopen(os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as stream:
-        found = os.fstat(stream.fileno())
-        if not stat.S_ISREG(found.st_mode):
-            raise ValueError("not a regular file")
-        if found.st_size > LARGEST:
-            raise ValueError(f"{found.st_size} bytes, above {LARGEST}")
-        return stream.read(LARGEST).decode("utf-8")
+    try:
+        return read_regular(file, LARGEST).decode("utf-8")
+    except UnreadableFileError as error:
+        if error.is_missing:
+            raise FileNotFoundError(errno.ENOENT, error.found, str(file)) from None
+        raise ValueError(error.found) from None
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
