@@ -21,7 +21,7 @@ from postsense.encoders.freezing import freeze_layers
 from postsense.encoders.gradient_checkpointing import checkpoint_gradients
 from postsense.encoders.joint import JointBackbone, JointKind, load_joint_backbone
 from postsense.encoders.pretrained import image_checkpoint, text_checkpoint
-from postsense.encoders.processors import load_tokenizer, picture_policy
+from postsense.encoders.processors import chosen_policy, load_tokenizer
 from postsense.encoders.regions import REGIONS
 from postsense.encoders.trials import TextTrial
 from postsense.encoders.word_networks import BilstmNetwork, CnnNetwork, load_word_network
@@ -107,7 +107,7 @@ def _load_image_network(
     settings, folder = config.encoders.image, image_checkpoint(config.encoders)
 
     def size_px() -> tuple[int, int]:
-        return picture_policy(folder, compared=settings.pixels == "checkpoint").size_px
+        return chosen_policy(config.encoders).size_px
 
     layers, pooling = settings.layers, settings.pooling
     network = load_image_backbone(folder, layers, pooling, size_px, pretrained=pretrained)

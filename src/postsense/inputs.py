@@ -28,10 +28,9 @@ from postsense.encoders.pixels import decode_pictures
 from postsense.encoders.pretrained import (
     BUILTIN,
     cache_folder,
-    image_checkpoint,
     text_checkpoint,
 )
-from postsense.encoders.processors import load_tokenizer, picture_policy
+from postsense.encoders.processors import chosen_policy, load_tokenizer
 from postsense.encoders.reading import TextReader
 from postsense.encoders.regions import REGIONS, encode_regions
 from postsense.errors import DataError, PictureError
@@ -298,9 +297,7 @@ def _image_column(
             threads=_threads(config),
             progress=progress,
         )
-    compared = settings.image.pixels == "checkpoint"
-    policy = picture_policy(image_checkpoint(settings), compared=compared)
-    policy = replace(policy, truncated=config.data.truncated)
+    policy = replace(chosen_policy(settings), truncated=config.data.truncated)
     pictures = decode_pictures(posts, policy, cache, threads=threads, progress=progress)
     return PixelColumn(pictures.store, pictures.rows, policy), pictures.broken
 

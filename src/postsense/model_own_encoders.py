@@ -13,8 +13,8 @@ import torch
 from postsense.batches import Comments, Pixels, PostBatch, TokenIds
 from postsense.config import Config
 from postsense.encoders.embeddings import Embeddings
-from postsense.encoders.pretrained import image_checkpoint, text_checkpoint
-from postsense.encoders.processors import load_tokenizer, picture_policy
+from postsense.encoders.pretrained import text_checkpoint
+from postsense.encoders.processors import chosen_policy, load_tokenizer
 from postsense.errors import ModelError, PostsenseError
 from postsense.inputs import reads_attributes, reads_comments, reads_image, reads_text
 from postsense.json_files import read_json_file
@@ -112,8 +112,7 @@ def _words(description: Description, config: Config, rows: int) -> TokenIds | Em
 def _picture(description: Description, config: Config) -> Pixels | Embeddings:
     if not config.encoders.image.runs_inside:
         return _features(description.image_dim or 1, 1, 1)
-    compared = config.encoders.image.pixels == "checkpoint"
-    policy = picture_policy(image_checkpoint(config.encoders), compared=compared)
+    policy = chosen_policy(config.encoders)
     sides = (*policy.size_px, policy.resize_px)
     if not all(1 <= side <= LARGEST_SIDE_PX for side in sides):
         where, expected = "picture policy", f"sides of 1 to {LARGEST_SIDE_PX} pixels"

@@ -41,7 +41,7 @@ from postsense.encoders.pretrained import (
     reason_of,
     text_checkpoint,
 )
-from postsense.encoders.processors import Tokenizer, load_tokenizer, picture_policy
+from postsense.encoders.processors import Tokenizer, chosen_policy, load_tokenizer
 from postsense.encoders.reading import TextReader
 from postsense.encoders.shards import keeping
 from postsense.encoders.trials import made_up_texts
@@ -144,8 +144,7 @@ class FrozenImageEncoder:
     ) -> None:
         self.settings, self.device, self.cache = settings.image, device, cache_folder(settings)
         self.folder = image_checkpoint(settings)
-        policy = picture_policy(self.folder, compared=self.settings.pixels == "checkpoint")
-        self.policy = replace(policy, truncated=truncated)
+        self.policy = replace(chosen_policy(settings), truncated=truncated)
         self.batch_size = 1 if device.type == "cpu" else 64
         self._loading = Lock()
 

@@ -7,11 +7,13 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+from postsense.config import EncoderSettings
 from postsense.data.images import PicturePolicy
 from postsense.encoders.embeddings import Pooling
 from postsense.encoders.own_pixels import agreed_policy
 from postsense.encoders.pretrained import (
     cannot_load,
+    image_checkpoint,
     load_config,
     quiet_transformers,
     read_settings,
@@ -159,6 +161,12 @@ def _architecture(folder: Path) -> str:
     """What config.json says was saved, such as ' of BertModel'."""
     names = read_settings(folder / "config.json").get("architectures")
     return f" of {names[0]}" if isinstance(names, list) and names else ""
+
+
+def chosen_policy(settings: EncoderSettings) -> PicturePolicy:
+    """The picture policy of the encoder that encoders.image names. Raises: see picture_policy."""
+    compared = settings.image.pixels == "checkpoint"
+    return picture_policy(image_checkpoint(settings), compared=compared)
 
 
 def picture_policy(folder: Path | None, *, compared: bool = True) -> PicturePolicy:
