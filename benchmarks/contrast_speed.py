@@ -128,7 +128,7 @@ def main() -> None:
     posts = load_posts(table, config.data.columns)
     frozen = load_config("itrp", values=values)
     prepared = prepare_splits(split_for_method(posts, None, frozen), frozen)
-    columns = [c for c in (prepared.columns.text, prepared.columns.image) if c is not None]
+    columns: list[Any] = list(prepared.columns.read.values())
     parts = [column.batch(np.arange(len(posts))).pooled.numpy() for column in columns]
     print_k_means(equal_scaled(parts))
     print_share(posts, config)

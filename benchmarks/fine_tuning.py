@@ -91,7 +91,9 @@ def match_anew(model: PostModel, batch: PostBatch) -> Tensor:
     """The same, and image-text matching by a second pass over all posts."""
     matches = batch.swaps == torch.arange(len(batch.swaps))
     output = model(replace(batch, swaps=None))
-    shown = model(replace(batch, swaps=None, text=batch.text.take(batch.swaps)))
+    shown = model(
+        replace(batch, swaps=None, read={**batch.read, "text": batch["text"].take(batch.swaps)})
+    )
     matching = image_text_matching_loss(model.match_head(shown.fused), matches)
     return F.cross_entropy(output.logits, batch.labels) + matching
 
@@ -102,7 +104,6 @@ def usual_batches(
     """Texts padded to the longest allowed, pictures decoded now, a frozen encoder run now."""
     paths, policy = prepared.posts.column("image"), picture_policy(None)
     frozen = ImageEncoder(load_image_backbone(None, None, "mean"), "mean").eval()
-    assert prepared.columns.text is not None
     for chosen in batches:
         rows = dataset.rows[chosen]
         files = [paths[row] for row in rows]
@@ -113,9 +114,11 @@ def usual_batches(
             with torch.no_grad():
                 encoded = frozen(*vars(image).values())
             image = Embeddings(encoded.pooled, encoded.present)
-        text = prepared.columns.text.batch(rows)
+        text = prepared.columns.read["text"].batch(rows)
         assert isinstance(text, TokenIds) and dataset.labels is not None
-        yield PostBatch(padded(text), image, torch.from_numpy(dataset.labels[chosen]))
+        yield PostBatch(
+            {"text": padded(text), "image": image}, labels=torch.from_numpy(dataset.labels[chosen])
+        )
 
 
 def padded(text: TokenIds) -> TokenIds:

@@ -73,7 +73,7 @@ def clusterings(posts: Posts, config: Config, algorithm: str, seeds: int) -> lis
     """The nearest cluster of each post, by seed, train posts having been clustered once."""
     settings = config.clustering.model_copy(update={"algorithm": algorithm, "restarts": 3})
     prepared = prepare_posts(posts, config)
-    columns = [c for c in (prepared.columns.text, prepared.columns.image) if c is not None]
+    columns: list[Any] = list(prepared.columns.read.values())
     rows = np.arange(len(posts))
     vectors = equal_scaled([column.batch(rows).pooled.numpy() for column in columns])
     train, found = vectors[np.array(posts.column("split")) == "train"], []

@@ -40,7 +40,7 @@ HEADER = "| split | model | accuracy | weighted F1 | macro F1 |\n|---|---|---|--
 def regression(splits: Splits, prepared: PreparedPosts, part: str) -> tuple[float, ...]:
     """Test accuracy, weighted and macro F1 of the regression on text, image or both features."""
     everything = np.arange(len(splits.posts))
-    columns = {"text": prepared.columns.text, "image": prepared.columns.image}
+    columns = dict(prepared.columns.read)
     chosen = [columns[name] for name in (("text", "image") if part == "both" else (part,))]
     x = np.hstack([column.batch(everything).pooled.numpy() for column in chosen])
     y = np.array(splits.posts.column("label"))

@@ -14,6 +14,7 @@ MODULES = sorted(file for file in PACKAGE.rglob("*.py"))
 FLOW = [
     "escaping",
     "errors",
+    "registry",
     "files",
     "disk_space",
     "telemetry",

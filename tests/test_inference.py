@@ -38,7 +38,7 @@ def column(folder: Path, dim: int, seed: int) -> FeatureColumn:
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> PostDataset:
-    columns = PostColumns(column(tmp_path, 6, 1), column(tmp_path, 4, 2))
+    columns = PostColumns({"text": column(tmp_path, 6, 1), "image": column(tmp_path, 4, 2)})
     return PostDataset(columns, np.arange(POSTS)[::-1].copy())
 
 
@@ -114,7 +114,7 @@ def test_trained_encoders_do_not_depend_on_the_batch_size(
     trained: PostModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     texts = TokenColumn([[2, *[4] * length, 3] if length else [] for length in range(9)], pad_id=0)
-    dataset = PostDataset(PostColumns(texts), np.arange(9))
+    dataset = PostDataset(PostColumns({"text": texts}), np.arange(9))
 
     whole = predict_logits(trained, dataset)
 
@@ -133,10 +133,11 @@ def test_posts_encoded_in_order_of_length_come_back_in_their_own(
     monkeypatch.setattr(inference, "PIXEL_BATCH_SIZE", size)
     rows = np.array([3, 8, 0, 0, 5, 7, 1])
 
-    logits = predict_logits(trained, PostDataset(PostColumns(WORDS), rows))
+    logits = predict_logits(trained, PostDataset(PostColumns({"text": WORDS}), rows))
 
     one_by_one = [
-        predict_logits(trained, PostDataset(PostColumns(WORDS), rows[[n]])) for n in range(7)
+        predict_logits(trained, PostDataset(PostColumns({"text": WORDS}), rows[[n]]))
+        for n in range(7)
     ]
     assert np.allclose(logits, np.concatenate(one_by_one), rtol=0, atol=EVEN)
     assert np.ptp(logits, axis=0).min() > 1e-4
@@ -153,7 +154,7 @@ def test_texts_of_similar_length_are_encoded_together(
         return batch_of(column, posts)
 
     monkeypatch.setattr(TokenColumn, "batch", watch)
-    predict_logits(trained, PostDataset(PostColumns(WORDS), np.arange(9)))
+    predict_logits(trained, PostDataset(PostColumns({"text": WORDS}), np.arange(9)))
 
     assert seen == [[10, 9, 8], [7, 6, 5], [4, 3, 2]]
 
@@ -169,7 +170,7 @@ def test_posts_whose_words_are_kept_are_read_in_their_order(
         TokenColumn, "batch", lambda self, at: seen.append(at.tolist()) or batch_of(self, at)
     )
 
-    predict_logits(trained, PostDataset(PostColumns(WORDS), np.array([3, 8, 0, 7])))
+    predict_logits(trained, PostDataset(PostColumns({"text": WORDS}), np.array([3, 8, 0, 7])))
 
     assert seen == [[3, 8, 0], [7]]
 
@@ -230,8 +231,8 @@ def test_vectors_are_what_the_fusion_reads_of_words_and_picture(
 
     with torch.inference_mode():
         output = model(dataset[np.arange(POSTS)])
-    assert output.text is not None and output.image is not None
-    expected = torch.cat([output.text.pooled, output.image.pooled], dim=1).numpy()
+    assert set(output.read) == {"text", "image"}
+    expected = torch.cat([part.pooled for part in output.read.values()], dim=1).numpy()
     assert vectors is not None and vectors.dtype == np.float32 and vectors.shape == (POSTS, 6 + 4)
     assert np.allclose(vectors, expected, rtol=0, atol=EVEN)
 
@@ -239,7 +240,7 @@ def test_vectors_are_what_the_fusion_reads_of_words_and_picture(
 def test_vectors_of_a_model_that_reads_words_alone_are_those_of_the_words(
     trained: PostModel,
 ) -> None:
-    posts = PostDataset(PostColumns(WORDS), np.arange(9))
+    posts = PostDataset(PostColumns({"text": WORDS}), np.arange(9))
 
     vectors = predict_outputs(trained, posts, with_vectors=True).vectors
 

@@ -93,7 +93,7 @@ def test_each_post_has_what_it_has(posts: Posts, settings: Settings, trainable: 
 
     batch = prepared.dataset(prepared.usable)[np.arange(3)]
 
-    text, image = batch.text, batch.image
+    text, image = batch["text"], batch["image"]
     assert isinstance(text, TokenIds if trainable else Embeddings)
     assert isinstance(image, Pixels if trainable else Embeddings)
     words = text.mask.any(dim=1) if isinstance(text, TokenIds) else text.present
@@ -111,8 +111,8 @@ def test_words_alone_read_no_picture(
     prepared = prepare_posts(posts, settings("text_only", trainable))
 
     assert [row.id for row in prepared.bad] == ["neither"]
-    assert prepared.columns.image is None
-    assert prepared.dataset(prepared.usable)[np.array([0])].image is None
+    assert prepared.columns.get("image") is None
+    assert "image" not in prepared.dataset(prepared.usable)[np.array([0])].read
 
 
 def test_pictures_alone_encode_no_text(
@@ -122,7 +122,7 @@ def test_pictures_alone_encode_no_text(
 
     prepared = prepare_posts(posts, settings("image_only"))
 
-    assert prepared.columns.text is None
+    assert prepared.columns.get("text") is None
     assert [row.id for row in prepared.bad] == ["neither", "gone"]
 
 
@@ -170,9 +170,9 @@ def test_just_the_allowed_share_of_unusable_rows_passes(posts: Posts, settings: 
 def test_sequences_are_read_for_cross_attention_alone(posts: Posts, settings: Settings) -> None:
     for fusion, has_tokens in (("concat", False), ("cross_attention", True)):
         batch = prepare_posts(posts, settings(fusion)).dataset(np.array([0]))[np.array([0])]
-        assert isinstance(batch.text, Embeddings) and isinstance(batch.image, Embeddings)
-        assert (batch.text.tokens is not None) is has_tokens
-        assert (batch.image.tokens is not None) is has_tokens
+        assert isinstance(batch["text"], Embeddings) and isinstance(batch["image"], Embeddings)
+        assert (batch["text"].tokens is not None) is has_tokens
+        assert (batch["image"].tokens is not None) is has_tokens
 
 
 def test_labels_become_the_numbers_of_their_classes(posts: Posts, settings: Settings) -> None:
@@ -190,7 +190,7 @@ def test_texts_for_a_trained_encoder_are_those_of_its_tokenizer(
 ) -> None:
     prepared = prepare_posts(posts, settings("text_only", trainable=True))
 
-    batch = prepared.dataset(np.array([1, 2]))[np.array([0, 1])].text
+    batch = prepared.dataset(np.array([1, 2]))[np.array([0, 1])]["text"]
 
     assert isinstance(batch, TokenIds)
     assert batch.ids[0].tolist() == load_tokenizer(tiny_bert, 16)(["what a day"])[0]
@@ -207,8 +207,8 @@ def test_a_second_preparation_computes_nothing(
     again = prepare_posts(posts, settings("cross_attention"))
 
     old, new = (prepared.dataset(first.usable)[np.arange(3)] for prepared in (first, again))
-    assert isinstance(old.text, Embeddings) and isinstance(new.text, Embeddings)
-    assert torch.equal(old.text.pooled, new.text.pooled)
+    assert isinstance(old["text"], Embeddings) and isinstance(new["text"], Embeddings)
+    assert torch.equal(old["text"].pooled, new["text"].pooled)
 
 
 def test_progress_names_its_steps(posts: Posts, settings: Settings) -> None:
@@ -231,7 +231,7 @@ def test_pictures_for_a_trained_encoder_are_decoded_in_the_first_preparation_alo
 
     again = prepare_posts(posts.take([2, 1, 0]), settings(trainable=True))
 
-    old, new = (part.dataset(part.usable)[np.arange(3)].image for part in (first, again))
+    old, new = (part.dataset(part.usable)[np.arange(3)]["image"] for part in (first, again))
     assert isinstance(old, Pixels) and isinstance(new, Pixels)
     assert torch.equal(new.pixels, old.pixels.flip(0))
     assert old.pixels[0].any() and not torch.equal(old.pixels[0], old.pixels[2])
@@ -264,7 +264,7 @@ def test_regions_stand_for_pictures_which_are_not_read(
 
     prepared = prepare_posts(region_posts, config)
 
-    image = prepared.dataset(prepared.usable)[np.arange(3)].image
+    image = prepared.dataset(prepared.usable)[np.arange(3)]["image"]
     assert isinstance(image, Embeddings)
     assert prepared.usable.tolist() == [0, 1, 2]
     assert image.present.tolist() == [True, False, True]
@@ -305,7 +305,7 @@ def test_words_for_pictures_known_by_their_regions_are_those_of_the_table(
 
     prepared = prepare_posts(posts, settings("hierarchical", image_name="regions"))
 
-    words = prepared.dataset(prepared.usable)[np.arange(2)].attributes
+    words = prepared.dataset(prepared.usable)[np.arange(2)]["attributes"]
     assert words is not None and words.present.tolist() == [True, False]
 
 

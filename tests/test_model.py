@@ -29,7 +29,10 @@ def modality(lengths: tuple[int, ...], dim: int, seed: int) -> Embeddings:
 
 # The posts: whole, whole, no picture, no text, neither.
 BATCH = PostBatch(
-    modality((4, 2, 3, 0, 0), TEXT_DIM, seed=1), modality((2, 5, 0, 3, 0), IMAGE_DIM, seed=2)
+    {
+        "text": modality((4, 2, 3, 0, 0), TEXT_DIM, seed=1),
+        "image": modality((2, 5, 0, 3, 0), IMAGE_DIM, seed=2),
+    }
 )
 
 
@@ -68,7 +71,7 @@ def test_a_post_does_not_feel_the_others_in_its_batch(fusion: str) -> None:
     logits = model(BATCH).logits
 
     for post in range(5):
-        batch = PostBatch(alone(BATCH.text, post), alone(BATCH.image, post))
+        batch = PostBatch({name: alone(part, post) for name, part in BATCH.read.items()})
         torch.testing.assert_close(model(batch).logits[0], logits[post])
 
 
@@ -145,8 +148,7 @@ def test_the_output_tells_what_the_fusion_read() -> None:
 
     output = model(BATCH)
 
-    assert output.text is not None and output.image is not None
-    assert torch.equal(output.fused, model.fusion(output.text, output.image).fused)
+    assert torch.equal(output.fused, model.fusion(*output.read.values()).fused)
     assert torch.equal(output.logits, model.head(output.fused))
 
 
@@ -161,8 +163,8 @@ def test_a_model_without_a_branch_does_not_read_that_modality() -> None:
 
     output = model(BATCH)
 
-    assert output.text is None
-    assert torch.equal(output.logits, model(PostBatch(None, BATCH.image)).logits)
+    assert "text" not in output.read
+    assert torch.equal(output.logits, model(PostBatch({"image": BATCH["image"]})).logits)
 
 
 def test_statistics_are_saved_with_the_weights_and_are_not_trained() -> None:
@@ -194,7 +196,7 @@ def test_a_trained_encoder_runs_in_the_model_and_learns(trained_text: PostModel)
     optimizer = torch.optim.SGD(trained_text.parameters(), lr=0.1)
 
     trained_text(
-        PostBatch(token_ids([2, 4, 5, 3], [2, 6, 3]), None)
+        PostBatch({"text": token_ids([2, 4, 5, 3], [2, 6, 3])})
     ).logits.square().sum().backward()
     optimizer.step()
 
@@ -208,9 +210,9 @@ def test_a_trained_encoder_runs_in_the_model_and_learns(trained_text: PostModel)
 def test_a_trained_encoder_does_not_mix_posts(trained_text: PostModel) -> None:
     rows: list[list[int]] = [[2, 4, 5, 6, 3], [2, 6, 3], []]
 
-    together: Tensor = trained_text(PostBatch(token_ids(*rows), None)).logits
+    together: Tensor = trained_text(PostBatch({"text": token_ids(*rows)})).logits
 
     for post, row in enumerate(rows):
-        single = trained_text(PostBatch(token_ids(row, row), None)).logits[0]
+        single = trained_text(PostBatch({"text": token_ids(row, row)})).logits[0]
         torch.testing.assert_close(single, together[post], rtol=1e-4, atol=1e-5)
     assert together.isfinite().all()

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from postsense.batches import PostBatch
+from postsense.config import LossSettings
 from postsense.encoders.embeddings import Embeddings
 from postsense.fusion.alignment import Alignment
 from postsense.fusion.attention import BilinearAttention
@@ -14,7 +15,7 @@ from postsense.fusion.comments import CommentVectors, WithComments
 from postsense.fusion.concat import Concat
 from postsense.fusion.cross_attention import CrossAttention
 from postsense.fusion.joined import Joined
-from postsense.losses.total import contrastive_term, matching_term
+from postsense.losses.image_text import contrastive_term, matching_term
 from postsense.model import Branch, PostModel
 
 DIM, HIDDEN, POSTS = 4, 6, 5
@@ -29,7 +30,9 @@ def modality(seed: int) -> Embeddings:
 
 
 BATCH = PostBatch(
-    modality(1), modality(2), contents=torch.arange(POSTS).repeat(2, 1).T, swaps=SWAPS
+    {"text": modality(1), "image": modality(2)},
+    contents=torch.arange(POSTS).repeat(2, 1).T,
+    swaps=SWAPS,
 )
 
 
@@ -49,11 +52,11 @@ def make_model(name: str = "concat", projection: int | None = None) -> PostModel
 @pytest.mark.parametrize("name", ["concat", "cross_attention"])
 def test_a_swapped_post_is_judged_with_the_words_it_is_shown(name: str) -> None:
     model = make_model(name)
-    assert model.match_head is not None and isinstance(BATCH.text, Embeddings)
+    assert model.match_head is not None and isinstance(BATCH["text"], Embeddings)
 
     output = model(BATCH)
 
-    shown = replace(BATCH, text=BATCH.text.take(SWAPS), swaps=None)
+    shown = replace(BATCH, read={**BATCH.read, "text": BATCH["text"].take(SWAPS)}, swaps=None)
     torch.testing.assert_close(output.match_logits, model.match_head(model(shown).fused))
     torch.testing.assert_close(output.logits, model(replace(BATCH, swaps=None)).logits)
 
@@ -101,15 +104,19 @@ def test_the_matching_head_never_sees_comments() -> None:
 
 def test_a_projection_is_what_the_fusion_reads_and_what_is_contrasted() -> None:
     model = make_model(projection=7)
-    assert model.text is not None and isinstance(BATCH.text, Embeddings)
+    assert model.text is not None and isinstance(BATCH["text"], Embeddings)
 
     output = model(BATCH)
 
-    projected = model.text.project(BATCH.text.pooled)
-    assert isinstance(output.text, Embeddings) and output.aligned is not None
-    torch.testing.assert_close(output.text.pooled, projected)
+    projected = model.text.project(BATCH["text"].pooled)
+    assert isinstance(output.read["text"], Embeddings) and output.aligned is not None
+    torch.testing.assert_close(output.read["text"].pooled, projected)
     torch.testing.assert_close(output.aligned.text, projected)
-    assert output.text.tokens is not None and output.text.tokens.shape == (POSTS, 3, 7)
+    assert output.read["text"].tokens is not None and output.read["text"].tokens.shape == (
+        POSTS,
+        3,
+        7,
+    )
 
 
 def test_posts_outside_training_are_not_asked() -> None:
@@ -120,21 +127,27 @@ def test_posts_outside_training_are_not_asked() -> None:
 
 def test_posts_that_lack_a_modality_do_not_count_in_the_losses() -> None:
     model = make_model()
-    assert isinstance(BATCH.text, Embeddings)
+    assert isinstance(BATCH["text"], Embeddings)
     whole = torch.tensor([0, 1, 3, 4])  # post 2 has no text
-    text = replace(BATCH.text, present=torch.tensor([True, True, False, True, True]))
-    lacking = replace(BATCH, text=text)
-    fewer = PostBatch(BATCH.text.take(whole), modality(2).take(whole))
+    text = replace(BATCH["text"], present=torch.tensor([True, True, False, True, True]))
+    lacking = replace(BATCH, read={**BATCH.read, "text": text})
+    fewer = PostBatch({"text": BATCH["text"].take(whole), "image": modality(2).take(whole)})
     fewer = replace(
         fewer, contents=torch.arange(4).repeat(2, 1).T, swaps=torch.tensor([0, 2, 3, 3])
     )
 
-    for term in (contrastive_term(1.0).term, matching_term(1.0).term):
+    for term in (
+        contrastive_term(LossSettings(itc=0.5)).term,
+        matching_term(LossSettings(itm=0.5)).term,
+    ):
         torch.testing.assert_close(term(model(lacking), lacking), term(model(fewer), fewer))
 
 
 def test_both_losses_reach_the_layers_below_the_fusion() -> None:
-    for term in (contrastive_term(1.0).term, matching_term(1.0).term):
+    for term in (
+        contrastive_term(LossSettings(itc=0.5)).term,
+        matching_term(LossSettings(itm=0.5)).term,
+    ):
         model = make_model(projection=7)
         term(model(BATCH), BATCH).backward()
         assert model.text is not None and model.image is not None
@@ -155,7 +168,7 @@ def test_joined_vectors_before_comments_are_kept() -> None:
 
 @pytest.mark.parametrize("name", ["concat", "cross_attention"])
 def test_matched_and_swapped_posts_of_a_batch_are_learnt_by_heart(name: str) -> None:
-    model, term = make_model(name, projection=16), matching_term(1.0).term
+    model, term = make_model(name, projection=16), matching_term(LossSettings(itm=0.5)).term
     optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
     before = float(term(model(BATCH), BATCH).detach())
 

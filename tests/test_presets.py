@@ -162,8 +162,8 @@ def test_swapped_posts_are_judged_with_the_words_they_are_shown_and_encoded_once
     judged = model(replace(batch, swaps=swaps)).match_logits
     encoded = sorted(calls)
 
-    assert model.match_head is not None and batch.text is not None
-    shown = model(replace(batch, text=batch.text.take(swaps)))
+    assert model.match_head is not None
+    shown = model(replace(batch, read={**batch.read, "text": batch["text"].take(swaps)}))
     torch.testing.assert_close(judged, model.match_head(shown.fused), rtol=1e-4, atol=1e-5)
     assert not torch.allclose(judged[1], model.match_head(model(batch).fused)[1], atol=1e-5)
     attributes = values.get("fusion.name") == "hierarchical"  # words too, of the same encoder

@@ -1,6 +1,6 @@
 """Posts → batches of tensors: features of frozen encoders, ids and pixels for trained ones."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -71,36 +71,61 @@ class Comments:
         return Comments(self.texts.take(places.flatten()), self.present[rows])
 
 
+Read = Embeddings | TokenIds | Pixels
+
+
 @dataclass(frozen=True)
 class PostBatch:
-    """B posts. A modality is None if the model does not read it.
+    """B posts: a mapping from what was read of them to its embeddings, token ids or pixels.
 
+    read: by the names of `registry.inputs`, in their order. comments: None if none are read.
     labels: (B,) int64 or None. targets: (B, K) soft labels, weights: (B,) how much each counts.
     contents: (B, 2) int64, numbers of the text and of the picture, equal where these are the same;
     None where the image-text losses do not look. swaps: (B,) int64, the post whose words the model
     is shown with each picture, to tell whether they match; None: it is not asked.
+    is_standardized: what is read as embeddings has been scaled, see `PostModel.standardized`.
     """
 
-    text: Embeddings | TokenIds | None
-    image: Embeddings | Pixels | None
-    labels: Tensor | None = None
-    attributes: Embeddings | TokenIds | None = None
+    read: Mapping[str, Read]
     comments: Comments | None = None
+    labels: Tensor | None = None
     targets: Tensor | None = None
     weights: Tensor | None = None
     contents: Tensor | None = None
     swaps: Tensor | None = None
+    is_standardized: bool = False
+
+    def __getitem__(self, name: str) -> Any:
+        """What was read under this name. Raises: KeyError: it was not."""
+        return self.read[name]
+
+    def present(self, name: str) -> Tensor:
+        """(B,) bool, the posts that have this input."""
+        return self.read[name].present
 
     @property
     def has_both(self) -> Tensor:
         """(B,) bool, the posts that have words and a picture."""
-        assert self.text is not None and self.image is not None
-        return self.text.present & self.image.present
+        return self.present("text") & self.present("image")
 
     def to(self, device: torch.device | str) -> "PostBatch":
         """The same batch on another device."""
-        moved = {name: value.to(device) for name, value in vars(self).items() if value is not None}
-        return replace(self, **moved)
+        read = {name: part.to(device) for name, part in self.read.items()}
+        others = {
+            name: value.to(device)
+            for name, value in vars(self).items()
+            if isinstance(value, Tensor | Comments)
+        }
+        return replace(self, read=read, **others)
+
+
+class InputColumn(Protocol):
+    """One input of N posts that makes batches.
+
+    FeatureColumn, of texts or pictures, TokenColumn and PixelColumn do.
+    """
+
+    def batch(self, posts: Array) -> Read: ...
 
 
 class TextInput(Protocol):
@@ -113,18 +138,6 @@ class TextInput(Protocol):
     def lengths(self) -> Array | None: ...
 
     def batch(self, posts: Array) -> Embeddings | TokenIds: ...
-
-
-class ImageInput(Protocol):
-    """A column of pictures that makes batches; FeatureColumn and PixelColumn do.
-
-    rows: (N,) where each post's picture is kept: equal for equal pictures, -1 without one.
-    """
-
-    @property
-    def rows(self) -> Array: ...
-
-    def batch(self, posts: Array) -> Embeddings | Pixels: ...
 
 
 class TokenColumn:
@@ -190,12 +203,14 @@ class CommentColumn:
 
 @dataclass(frozen=True)
 class PostColumns:
-    """What a model reads of N posts; None for what it does not."""
+    """What a model reads of N posts, by the names of `registry.inputs`, and their hint comments."""
 
-    text: TextInput | None = None
-    image: ImageInput | None = None
-    attributes: TextInput | None = None
+    read: Mapping[str, InputColumn]
     comments: CommentColumn | None = None
+
+    def get(self, name: str) -> InputColumn | None:
+        """The column of this input; None if it is not read."""
+        return self.read.get(name)
 
 
 @dataclass(frozen=True)
@@ -221,13 +236,13 @@ class PostDataset(Dataset[PostBatch]):
     @property
     def lengths(self) -> Array | None:
         """(n,) int64, the tokens of each post's text; None if no tokens are read."""
-        lengths = None if self.columns.text is None else self.columns.text.lengths
+        lengths = getattr(self.columns.get("text"), "lengths", None)
         return None if lengths is None else lengths[self.rows]
 
     @property
     def encodes_words(self) -> bool:
         """Whether the text encoder runs in the model, on token ids."""
-        return isinstance(self.columns.text, TokenColumn)
+        return isinstance(self.columns.get("text"), TokenColumn)
 
     def __getitem__(self, posts: Array) -> PostBatch:
         rows = self.rows[posts]
@@ -235,9 +250,7 @@ class PostDataset(Dataset[PostBatch]):
         if self.comment_rows is not None:
             comment_rows = self.comment_rows[posts]
         return PostBatch(
-            text=None if columns.text is None else columns.text.batch(rows),
-            image=None if columns.image is None else columns.image.batch(rows),
-            attributes=None if columns.attributes is None else columns.attributes.batch(rows),
+            read={name: column.batch(rows) for name, column in columns.read.items()},
             comments=None if columns.comments is None else columns.comments.batch(comment_rows),
             labels=_taken(self.labels, posts),
             targets=_taken(self.targets, posts),

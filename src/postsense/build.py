@@ -1,12 +1,13 @@
 """Settings → the model they describe."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 import torch
 from torch import nn
 
-from postsense.config import JOINT, Config
+from postsense.config import Config
 from postsense.encoders.backbone import (
     Backbone,
     ImageBackbone,
@@ -22,22 +23,17 @@ from postsense.encoders.gradient_checkpointing import checkpoint_gradients
 from postsense.encoders.joint import JointBackbone, JointKind, load_joint_backbone
 from postsense.encoders.pretrained import image_checkpoint, text_checkpoint
 from postsense.encoders.processors import chosen_policy, load_tokenizer
-from postsense.encoders.regions import REGIONS
 from postsense.encoders.trials import TextTrial
 from postsense.encoders.word_networks import BilstmNetwork, CnnNetwork, load_word_network
 from postsense.fusion.alignment import Alignment
-from postsense.fusion.bitransformer import Bitransformer, EarlyComments
+from postsense.fusion.bitransformer import EarlyComments
 from postsense.fusion.cluster_head import ClusterNames
-from postsense.fusion.co_memory import CoMemory
 from postsense.fusion.comments import WithComments, comment_attentions
-from postsense.fusion.concat import Concat
-from postsense.fusion.cross_attention import CrossAttention
-from postsense.fusion.cross_modal import CrossModal
-from postsense.fusion.hierarchical import Hierarchical
-from postsense.fusion.lxmert import Lxmert
-from postsense.fusion.vilt import Vilt
-from postsense.inputs import reads_comments, reads_image, reads_text
+from postsense.fusion.given import Given
+from postsense.inputs import reads_text
 from postsense.model import Branch, PostModel
+from postsense.registry.inputs import INPUTS
+from postsense.registry.table import load_object
 
 
 @dataclass(frozen=True)
@@ -63,15 +59,16 @@ def load_encoders(
         of all, so that no picture is encoded to find out.
     """
     settings, text, image = config.encoders, None, None
-    if config.fusion.name in ("vilt", "lxmert"):
-        joint = _load_joint(config, config.fusion.name, pretrained=pretrained)
+    kind = config.fusion.declared.encoder
+    if kind is not None and kind != "text":
+        joint = _load_joint(config, kind, pretrained=pretrained)
         return Encoders(None, None, None, image_dim, joint)
     if reads_text(config) and settings.text.runs_inside:
         text_network = _load_text_network(config, pretrained=pretrained)
         text = TextEncoder(text_network, settings.text.pooling)
         if pretrained or text_dim is None:
             text_dim = text_network.dim
-    if reads_image(config) and settings.image.runs_inside:
+    if "image" in config.inputs and settings.image.runs_inside:
         network, size_px = _load_image_network(config, pretrained=pretrained)
         image = ImageEncoder(network, settings.image.pooling)
         if pretrained or image_dim is None:
@@ -84,7 +81,7 @@ def _load_text_network(
 ) -> TextBackbone | CnnNetwork | BilstmNetwork:
     settings, folder = config.encoders.text, text_checkpoint(config.encoders)
     network: TextBackbone | CnnNetwork | BilstmNetwork
-    if settings.network == "transformer":
+    if settings.declared.pretrained:
         layers, read_layers = settings.layers, settings.read_layers
 
         def trial() -> TextTrial:
@@ -141,37 +138,45 @@ def build_model(
     clusters: what the head tells apart, to be named after the classes; None: the classes.
     """
     text, image = _branches(config, encoders)
-    fusion = _fusion(config, encoders, text, image)
-    joined = _with_comments(config, fusion, text) if reads_comments(config) else fusion
-    width = config.fusion.hidden or sum(part.dim for part in (text, image) if part is not None)
+    widths = _widths(config, text, image)
+    fusion = _fusion(config, encoders, widths)
+    joined = _with_comments(config, fusion, text) if config.reads_comments else fusion
+    width = config.fusion.hidden or sum(widths.values())
     head = nn.Sequential(nn.Dropout(config.fusion.dropout), nn.Linear(width, clusters or classes))
     if clusters is not None:
         head = nn.Sequential(head, ClusterNames(torch.zeros(clusters, dtype=torch.int64), classes))
     # last, so that from one seed a model with them and one without start alike
     alignment = _alignment(config, fusion, text, image)
     match_head = nn.Linear(width, 2) if config.losses.itm > 0 else None
-    return PostModel(text, image, joined, head, alignment, match_head)
+    aligned = config.fusion.declared.aligned
+    return PostModel(text, image, joined, head, alignment, match_head, aligned)
 
 
 def _branches(config: Config, encoders: Encoders) -> tuple[Branch | None, Branch | None]:
-    """Joint models read words, or words and pixels, without a branch."""
-    joint, width = config.fusion.name in JOINT, _projection(config)
+    """What a fusion encodes itself reaches it without a branch."""
+    inside, width = config.fusion.declared.encodes, _projection(config)
     text, image = None, None
-    if reads_text(config) and not joint:
+    if reads_text(config) and "text" not in inside:
         assert encoders.text_dim is not None
         token_dim = encoders.text_dim * config.encoders.text.read_layers
         text = Branch(encoders.text, encoders.text_dim, width, token_dim)
-    if reads_image(config) and config.fusion.name != "vilt":
+    if "image" in config.inputs and "image" not in inside:
         assert encoders.image_dim is not None
         image = Branch(encoders.image, encoders.image_dim, width)
     return text, image
+
+
+def _widths(config: Config, text: Branch | None, image: Branch | None) -> dict[str, int]:
+    """The width D of each input that reaches the fusion through a branch, in their order."""
+    branches = {name: text if INPUTS[name].holds == "words" else image for name in config.inputs}
+    return {name: branch.dim for name, branch in branches.items() if branch is not None}
 
 
 def _projection(config: Config) -> int | None:
     """Width of the layer over each modality; frozen encoders leave contrast nothing else."""
     settings, width = config.encoders, config.encoders.projection
     frozen = not (settings.text.trainable or settings.image.trainable)
-    if width is not None or not frozen or config.fusion.name == "cross_modal":
+    if width is not None or not frozen or config.fusion.declared.own_projection:
         return width
     return config.losses.itc_width if config.losses.aligns else None
 
@@ -179,61 +184,46 @@ def _projection(config: Config) -> int | None:
 def _alignment(
     config: Config, fusion: nn.Module, text: Branch | None, image: Branch | None
 ) -> Alignment | None:
-    settings = config.losses
+    settings, aligned = config.losses, config.fusion.declared.aligned
     if not settings.aligns:
         return None
-    if isinstance(fusion, CrossModal):
+    if aligned == "own":
         shared = config.fusion.shared_width
         return Alignment(shared, shared, None, settings.temperature)
-    if text is not None and image is not None:
-        width = settings.itc_width if _projection(config) is None else None
-        return Alignment(text.dim, image.dim, width, settings.temperature)
-    text_dim, image_dim = cast("Any", fusion).unimodal_dims
-    return Alignment(text_dim, image_dim, settings.itc_width, settings.temperature)
+    if aligned == "unimodal":
+        text_dim, image_dim = cast("Any", fusion).unimodal_dims
+        return Alignment(text_dim, image_dim, settings.itc_width, settings.temperature)
+    assert text is not None and image is not None
+    width = settings.itc_width if _projection(config) is None else None
+    return Alignment(text.dim, image.dim, width, settings.temperature)
 
 
-def _fusion(
-    config: Config, encoders: Encoders, text_branch: Branch | None, image_branch: Branch | None
-) -> nn.Module:
-    chosen = config.fusion
-    text = None if text_branch is None else text_branch.dim
-    image = None if image_branch is None else image_branch.dim
-    if chosen.name in JOINT:
-        return _joint_fusion(config, encoders, image)
-    if text is not None and image is not None:
-        if chosen.name == "cross_attention":
-            pooling = config.encoders.text.pooling
-            return CrossAttention(text, image, chosen.hidden, chosen.input_dropout, pooling)
-        if chosen.name == "cross_modal":
-            layers = config.encoders.text.read_layers
-            return CrossModal(text, layers, image, chosen)
-        if chosen.name == "co_memory":
-            return CoMemory(text, image, chosen.hidden, chosen.input_dropout)
-        if chosen.name == "hierarchical":
-            return Hierarchical(
-                text, image, text, chosen.hidden, chosen.input_dropout, chosen.fidelity
-            )
-    return Concat(text, image, chosen.hidden, chosen.input_dropout)
-
-
-def _joint_fusion(config: Config, encoders: Encoders, image: int | None) -> nn.Module:
-    chosen, dropout = config.fusion, config.fusion.input_dropout
-    if encoders.joint is None:
-        assert encoders.text is not None and image is not None
+def _fusion(config: Config, encoders: Encoders, widths: Mapping[str, int]) -> nn.Module:
+    """What the declaration of the fusion builds."""
+    text, declared = config.encoders.text, config.fusion.declared
+    backbone: TextBackbone | JointBackbone | None = encoders.joint
+    if declared.encoder == "text":
+        assert encoders.text is not None
         backbone = cast("TextBackbone", encoders.text.backbone)
-        return Bitransformer(backbone, image, chosen.hidden, dropout, chosen.picture_tokens)
-    if image is None:
-        return Vilt(encoders.joint, chosen.hidden, dropout)
-    with_boxes = config.encoders.image.name == REGIONS
-    return Lxmert(encoders.joint, image, chosen.hidden, dropout, with_boxes=with_boxes)
+    given = Given(
+        widths=widths,
+        pooling=text.pooling,
+        text_layers=text.read_layers,
+        with_boxes=not config.encoders.image.declared.trains,
+        backbone=backbone,
+    )
+    fusion: nn.Module = load_object(declared.build)(given, config.fusion)
+    return fusion
 
 
 def _with_comments(config: Config, fusion: nn.Module, text: Branch | None) -> nn.Module:
-    hidden, dropout = config.fusion.hidden, config.comments.dropout
-    if text is None:
+    kind, hidden = config.fusion.declared.comments, config.fusion.hidden
+    assert kind is not None
+    if kind == "early":
         return EarlyComments(fusion, hidden)
-    attentions = comment_attentions(config.fusion.name, fusion, hidden, config.fusion.fidelity)
-    return WithComments(fusion, attentions, text.dim, hidden, dropout)
+    assert text is not None
+    attentions = comment_attentions(kind, fusion, hidden, config.fusion.fidelity)
+    return WithComments(fusion, attentions, text.dim, hidden, config.comments.dropout)
 
 
 @torch.no_grad()

@@ -20,7 +20,6 @@ from postsense.inputs import (
     PreparedPosts,
     pick_device,
     prepare_posts,
-    reads_comments,
     what_pictures_show,
 )
 from postsense.model import PostModel
@@ -151,7 +150,7 @@ def predictions_from(
     classes, ids = classifiers[0].classes, prepared.posts.table["id"]
     probs = np.full((len(rows), len(classes)), np.nan, dtype=np.float32)
     weights, config = None, classifiers[0].config
-    if reads_comments(config):
+    if config.reads_comments:
         weights = np.zeros((len(rows), config.comments.count), dtype=np.float32)
     if outputs:
         probs[usable] = np.mean([softmax(output.logits) for output in outputs], axis=0)
@@ -201,7 +200,7 @@ def predict_rows(
 
 
 def _refuse_other_regions(classifier: Classifier, prepared: PreparedPosts) -> None:
-    column, branch = prepared.columns.image, classifier.model.image
+    column, branch = prepared.columns.get("image"), classifier.model.image
     if classifier.config.encoders.image.name != REGIONS or branch is None:
         return
     assert isinstance(column, FeatureColumn)
@@ -218,7 +217,7 @@ def _refuse_other_regions(classifier: Classifier, prepared: PreparedPosts) -> No
 def _refuse_other_features(classifier: Classifier, prepared: PreparedPosts) -> None:
     """Refuse a model whose statistics are of other features than its encoders give."""
     for part in ("text", "image"):
-        column, branch = getattr(prepared.columns, part), getattr(classifier.model, part)
+        column, branch = prepared.columns.get(part), getattr(classifier.model, part)
         regions = part == "image" and classifier.config.encoders.image.name == REGIONS
         if not isinstance(column, FeatureColumn) or branch is None or regions:
             continue
@@ -240,7 +239,7 @@ def _refuse_unknown_tokens(classifier: Classifier, prepared: PreparedPosts) -> N
     """Refuse a tokenizer that gives tokens which the encoder inside the model has not."""
     columns = prepared.columns
     comments = None if columns.comments is None else columns.comments.texts
-    words = (columns.text, columns.attributes, comments)
+    words = (*columns.read.values(), comments)
     highest = max(
         (int(column.flat.max(initial=-1)) for column in words if isinstance(column, TokenColumn)),
         default=-1,

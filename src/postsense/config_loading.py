@@ -16,11 +16,11 @@ from pydantic import BaseModel, ValidationError
 from postsense.config import Config, CorpusSettings, EncoderSettings
 from postsense.errors import ConfigError, nearest
 from postsense.files import UnreadableFileError, read_regular
+from postsense.registry.methods import METHODS
 
 FORMER_TEXT, FORMER_IMAGE = {"unknown": "keep"}, {"pixels": "quick"}
 MAX_BYTES = 1024 * 1024  # of a file of settings
 _LONGEST_VALUE = 200  # characters of a value that a message shows
-METHOD_PRESETS = {"two_step_contrastive": "spp-scl", "cluster_pseudo_labels": "itrp"}
 
 
 def load_config(
@@ -34,7 +34,8 @@ def load_config(
     Raises: ConfigError: listing every unknown key and bad value at once.
     """
     given = merged_settings(preset, file, overrides, values)
-    own = METHOD_PRESETS.get(str(given.get("method")))
+    name = str(given.get("method"))
+    own = METHODS[name].preset if name in METHODS else None
     settings = {} if own is None else _read_preset(own)
     _merge(settings, given)
     return parse_config(settings)
@@ -82,7 +83,9 @@ def refuse_unknown_settings(names: Iterable[str]) -> None:
     """Refuse dotted names that are no setting and no group of them. Raises: ConfigError."""
     known = _keys(Config)
     for name in names:
-        if not any(key == name or key.startswith(f"{name}.") for key in known):
+        if not any(
+            key == name or key.startswith(f"{name}.") or name.startswith(f"{key}.") for key in known
+        ):
             raise ConfigError("config", "known settings", f"'{name}'", _nearest_key(name, known))
 
 

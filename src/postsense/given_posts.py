@@ -34,7 +34,8 @@ def given_posts(given: Any, table: Any, config: Config, **options: Any) -> Posts
         optional = {*how.pop("optional", ()), "text", "image"}
         return load_posts([{"text": item} for item in listed], Columns(), optional=optional, **how)
     if all(isinstance(item, Post) for item in listed):
-        return load_posts([_row(item) for item in listed], Columns(), **how)
+        named = Columns(**{name: name for item in listed for name in item.more})
+        return load_posts([_row(item) for item in listed], named, **how)
     return load_posts(listed, config.data.columns, **how)
 
 
@@ -85,7 +86,8 @@ def _listed(given: Any) -> Sequence[Any] | None:
 def _row(post: Post) -> dict[str, Any]:
     """The post as a row of a table."""
     lists = {"comments": list(post.comments), "attributes": list(post.attributes)}
-    return {**vars(post), **lists}
+    given = {name: value for name, value in vars(post).items() if name != "more"}
+    return {**given, **lists, **post.more}
 
 
 def _numbered(rows: Sequence[int], table: Any, config: Config, how: dict[str, Any]) -> Posts:

@@ -51,7 +51,7 @@ def predict_outputs(
     with_vectors: whether to keep what the fusion reads of each post.
     """
     model.eval().to(device)
-    size = PIXEL_BATCH_SIZE if model.trains_encoder else BATCH_SIZE
+    size = PIXEL_BATCH_SIZE if model.encodes else BATCH_SIZE
     order = np.arange(len(dataset))
     if dataset.encodes_words and (lengths := dataset.lengths) is not None:
         order = np.argsort(-lengths, kind="stable")
@@ -77,7 +77,7 @@ def predict_logits(
 
 
 def _outputs_of(output: PostOutput, *, with_vectors: bool) -> Outputs:
-    read = [part.pooled for part in (output.text, output.image) if part is not None]
+    read = [output.read[name].pooled for name in ("text", "image") if name in output.read]
     return Outputs(
         logits=_array(output.logits),
         comment_weights=None if output.comment_weights is None else _array(output.comment_weights),

@@ -1,6 +1,6 @@
 """Posts → datasets: which modalities are read, encoded here or later, and which rows are bad."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -10,7 +10,7 @@ import torch
 
 from postsense.batches import (
     CommentColumn,
-    ImageInput,
+    InputColumn,
     PixelColumn,
     PostColumns,
     PostDataset,
@@ -37,6 +37,8 @@ from postsense.errors import DataError, PictureError
 from postsense.posts import Posts, joined_posts, posts_of_texts
 from postsense.processes import available_cores
 from postsense.progress import Progress, silent
+from postsense.registry.inputs import INPUTS
+from postsense.registry.table import load_object
 from postsense.retrieval.borrowing import Borrowed
 
 Array = np.ndarray[Any, Any]
@@ -84,60 +86,34 @@ class PreparedPosts:
         -1 where a post lacks the modality. Texts are the same if they differ in case, handles,
         links and punctuation at most.
         """
-        assert self.columns.image is not None
+        pictures: Any = self.columns.get("image")
         given = self.posts.column("text")
         texts = [clean_text(text or "") or text or "" for text in given]
         _, numbers = np.unique(np.array(texts, dtype=object), return_inverse=True)
         numbers = np.where([text is None for text in given], -1, numbers)
-        return np.stack([numbers, self.columns.image.rows], axis=1).astype(np.int64)
+        return np.stack([numbers, pictures.rows], axis=1).astype(np.int64)
 
     @cached_property
     def content_keys(self) -> Array:
         """(N,) int64: what tells that a post was seen before, of the modalities that are read."""
-        text, image = self.columns.text is not None, self.columns.image is not None
+        text, image = self.columns.get("text") is not None, self.columns.get("image") is not None
         return content_keys(self.posts, text=text, picture=image)
 
 
 def reads_text(config: Config) -> bool:
-    """Whether the fusion reads words."""
-    return config.fusion.name != "image_only"
-
-
-def reads_image(config: Config) -> bool:
-    """Whether the fusion reads pictures."""
-    return config.fusion.name != "text_only"
-
-
-def reads_tokens(config: Config) -> bool:
-    """Whether the fusion reads sequences beside vectors."""
-    reading = ("cross_attention", "co_memory", "hierarchical", "lxmert", "cross_modal")
-    return config.fusion.name in reading
-
-
-def reads_attributes(config: Config) -> bool:
-    """Whether the fusion reads words for what the picture shows."""
-    return config.fusion.name == "hierarchical"
-
-
-def reads_comments(config: Config) -> bool:
-    """Whether the model reads hint comments: there is a corpus to take them from."""
-    return config.retrieval.corpus is not None and config.comments.count > 0
-
-
-def reads_pairs(config: Config) -> bool:
-    """Whether a loss compares words and pictures of a batch."""
-    return config.losses.aligns or config.losses.itm > 0
+    """Whether the model reads words."""
+    return any(INPUTS[name].holds == "words" for name in config.inputs)
 
 
 def columns_read(config: Config, *more: str) -> tuple[str, ...]:
-    """Our names of the columns that a model reads, and of more that the caller does."""
-    read = {
-        "text": reads_text(config) or config.retrieval.corpus is not None,
-        "image": reads_image(config) or config.retrieval.corpus is not None,
-        "attributes": reads_attributes(config),
-        REGIONS: config.encoders.image.name == REGIONS,
-    }
-    return (*(name for name, needed in read.items() if needed), *more)
+    """Our names of the columns that a model reads, and of more that the caller does.
+
+    Similar posts of a corpus are found by words and picture.
+    """
+    searched = ("text", "image") if config.retrieval.corpus is not None else ()
+    kept = config.encoders.image.declared.column
+    features = () if kept == "image" else (kept,)
+    return tuple(dict.fromkeys((*searched, *config.inputs, *features, *more)))
 
 
 def pick_device(settings: TrainingSettings) -> torch.device:
@@ -164,13 +140,11 @@ def prepare_posts(
     own = len(posts)
     if borrowed is not None and borrowed.pairs is not None:
         posts = joined_posts(posts, borrowed.pairs.posts)
-    text = None
-    if reads_text(config):
-        text = _text_input(posts, config, reads_tokens(config), progress)
-    image, broken = None, dict[int, PictureError]()
-    if reads_image(config):
-        image, broken = _image_column(posts, config, progress)
-    reasons = {row: str(error) for row, error in broken.items()}
+    read, reasons = dict[str, InputColumn](), dict[int, str]()
+    for name in config.inputs:
+        prepare: Prepare = load_object(INPUTS[name].prepare)
+        read[name], broken = prepare(name, posts, config, progress)
+        reasons |= {row: str(error) for row, error in broken.items()}
     for row in np.flatnonzero(~_given(posts, config)):
         reasons[int(row)] = "expected a text or a picture, found neither. Add one of them."
     allowed = config.data.max_bad_fraction if allowed_bad is None else allowed_bad
@@ -180,20 +154,15 @@ def prepare_posts(
     ids = posts.table["id"]
     bad = tuple(BadRow(ids[row].as_py(), reason) for row, reason in sorted(reasons.items()))
     usable = np.setdiff1d(np.arange(len(posts)), list(reasons))
-    attributes, comments = None, None
-    if reads_attributes(config):
-        attributes = _attribute_column(posts, config, progress)
-    if reads_comments(config) and borrowed is not None:
+    comments = None
+    if config.reads_comments and borrowed is not None:
         comments = _comment_column(borrowed, len(posts), config, progress)
-    return PreparedPosts(
-        posts, PostColumns(text, image, attributes, comments), usable, bad, borrowed
-    )
+    return PreparedPosts(posts, PostColumns(read, comments), usable, bad, borrowed)
 
 
 def _given(posts: Posts, config: Config) -> Array:
     """(N,) bool, which posts have a text or a picture, be it as its region features."""
-    columns = ("text", "image", REGIONS)
-    known = columns if config.encoders.image.name == REGIONS else columns[:2]
+    known = {"text", "image", config.encoders.image.declared.column}
     valid = [posts.table[name].is_valid().to_numpy() for name in known]
     given: Array = np.logical_or.reduce(valid)
     return given
@@ -206,19 +175,47 @@ def what_pictures_show(
 
     None where the model reads other features of pictures, which do not tell, or none.
     """
-    settings, column = config.encoders.image, prepared.columns.image
+    settings, column = config.encoders.image, prepared.columns.get("image")
     builtin = settings.name == BUILTIN and settings.pooling == "mean"
     if not builtin or not isinstance(column, FeatureColumn):
         return None
     return tuple(attribute_words(column.store.pooled(column.rows[rows])))
 
 
-def _attribute_column(posts: Posts, config: Config, progress: Progress) -> TextInput:
+Broken = Mapping[int, PictureError]
+Prepare = Callable[[str, Posts, Config, Progress], tuple[InputColumn, Broken]]
+"""What makes the column of an input, by its name, and says which rows of it cannot be used."""
+
+
+def text_column(
+    name: str, posts: Posts, config: Config, progress: Progress = silent
+) -> tuple[InputColumn, Broken]:
+    """The words of the posts."""
+    return _text_input(posts, config, config.fusion.declared.sequences, progress), {}
+
+
+def words_column(
+    name: str, posts: Posts, config: Config, progress: Progress = silent
+) -> tuple[InputColumn, Broken]:
+    """More words, of a column of strings."""
+    return _words_input(posts.column(name), config, progress=progress), {}
+
+
+def image_column(
+    name: str, posts: Posts, config: Config, progress: Progress = silent
+) -> tuple[InputColumn, Broken]:
+    """The pictures of the posts, or features of their regions."""
+    return _image_input(posts, config, progress)
+
+
+def attribute_column(
+    name: str, posts: Posts, config: Config, progress: Progress = silent
+) -> tuple[InputColumn, Broken]:
     """Words for each picture: the table's, else the likeliest ImageNet classes."""
-    words: list[list[str] | None] = posts.column("attributes")
-    if config.encoders.image.name != REGIONS:  # else pictures are not read
+    words: list[list[str] | None] = posts.column(name)
+    if config.encoders.image.declared.column == "image":  # else pictures are not read
         _name_pictures(words, posts, config, progress)
-    return _words_column([" ".join(given or ()) or None for given in words], config)
+    return _words_input([" ".join(given or ()) or None for given in words], config), {}
 
 
 def _name_pictures(
@@ -250,18 +247,20 @@ def _comment_column(
     for post, hints in enumerate(borrowed.hints):
         for place, hint in enumerate(hints[: config.comments.count]):
             rows[post, place] = texts.setdefault(hint.text, len(texts))
-    column = _words_column([*texts, None], config, with_tokens=False, progress=progress)
+    column = _words_input([*texts, None], config, with_tokens=False, progress=progress)
     return CommentColumn(column, rows, blank=len(texts))
 
 
-def _words_column(
+def _words_input(
     texts: Sequence[str | None],
     config: Config,
     *,
-    with_tokens: bool = True,
+    with_tokens: bool | None = None,
     progress: Progress = silent,
 ) -> TextInput:
-    return _text_input(posts_of_texts(texts, "words"), config, with_tokens, progress)
+    """with_tokens: None: if the fusion reads sequences."""
+    tokens = config.fusion.declared.sequences if with_tokens is None else with_tokens
+    return _text_input(posts_of_texts(texts, "words"), config, tokens, progress)
 
 
 def _text_input(posts: Posts, config: Config, with_tokens: bool, progress: Progress) -> TextInput:
@@ -280,12 +279,12 @@ def _text_input(posts: Posts, config: Config, with_tokens: bool, progress: Progr
     return TokenColumn(ids, tokenizer.pad_id)
 
 
-def _image_column(
+def _image_input(
     posts: Posts, config: Config, progress: Progress
-) -> tuple[ImageInput, dict[int, PictureError]]:
-    settings, with_tokens = config.encoders, reads_tokens(config)
+) -> tuple[InputColumn, dict[int, PictureError]]:
+    settings, with_tokens = config.encoders, config.fusion.declared.sequences
     cache, threads = cache_folder(settings), _cores(config)
-    if settings.image.name == REGIONS:
+    if settings.image.declared.column == REGIONS:
         return encode_regions(
             posts, cache, with_tokens=with_tokens, threads=threads, progress=progress
         )

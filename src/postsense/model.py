@@ -1,29 +1,22 @@
 """The one model: a branch for words, a branch for the picture, a fusion and a head."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
-from postsense.batches import Comments, Pixels, PostBatch, TokenIds
+from postsense.batches import Comments, PostBatch, Read
 from postsense.encoders.backbone import EncoderNetwork, ImageEncoder, TextBackbone, TextEncoder
 from postsense.encoders.embeddings import Embeddings
 from postsense.encoders.joint import JointBackbone
 from postsense.fusion.alignment import Alignment
-from postsense.fusion.bitransformer import EarlyComments
-from postsense.fusion.comments import CommentVectors, WithComments
-from postsense.fusion.cross_modal import CrossModal
+from postsense.fusion.comments import CommentVectors, ReadsComments
 from postsense.fusion.joined import Joined
 from postsense.outputs import Aligned, PostOutput
 from postsense.parallel import in_shares
-
-Read = Embeddings | TokenIds | Pixels
-
-
-class Standardized(Embeddings):
-    """Features that a branch has scaled already."""
+from postsense.registry.inputs import INPUTS
 
 
 class Branch(nn.Module):
@@ -68,12 +61,10 @@ class Branch(nn.Module):
         self.token_mean.copy_(mean)
         self.token_deviation.copy_(deviation)
 
-    def standardized(self, features: Embeddings) -> Embeddings:
-        """Features as forward scales them first, which it then does not repeat."""
-        return Standardized(**vars(self._standardize(features)))
-
-    def forward(self, modality: Read) -> Embeddings:
-        given = self._fill_missing(self._standardize(self._encode(modality)))
+    def forward(self, modality: Read, *, is_standardized: bool = False) -> Embeddings:
+        """is_standardized: the modality comes as `standardize` returns it."""
+        encoded = self._encode(modality)
+        given = self._fill_missing(encoded if is_standardized else self.standardize(encoded))
         tokens = None if given.tokens is None else self.project(given.tokens)
         return replace(given, pooled=self.project(given.pooled), tokens=tokens)
 
@@ -84,9 +75,8 @@ class Branch(nn.Module):
         encoded: Embeddings = in_shares(self.encoder, *vars(modality).values())
         return encoded
 
-    def _standardize(self, modality: Embeddings) -> Embeddings:
-        if isinstance(modality, Standardized):
-            return modality
+    def standardize(self, modality: Embeddings) -> Embeddings:
+        """Features scaled with the mean and deviation of the training posts."""
         pooled = (modality.pooled - self.mean) / self.deviation
         tokens = modality.tokens
         if tokens is not None:
@@ -111,8 +101,9 @@ class Branch(nn.Module):
 class PostModel(nn.Module):
     """Classifies posts. A branch is None if the fusion does not read that modality.
 
-    Attributes of pictures and hint comments are words too and go through the text branch. Without
-    a branch token ids and pixels go to the fusion as they are: joint models encode them together.
+    All inputs that are words, hint comments too, go through the branch for words. Without a branch
+    token ids and pixels go to the fusion as they are: joint models encode them together. The fusion
+    takes what is read in the order of `registry.inputs`.
     alignment and match_head are there if the image-text losses are asked for. They look at the
     posts that have contents, those of training, and never at comments: a comment retrieved for a
     post would tell whether its words were swapped.
@@ -126,13 +117,15 @@ class PostModel(nn.Module):
         head: nn.Module,
         alignment: Alignment | None = None,
         match_head: nn.Linear | None = None,
+        aligned: Literal["inputs", "unimodal", "own"] | None = "inputs",
     ) -> None:
+        """aligned: the vectors that alignment is given, as `registry.fusions` names them."""
         super().__init__()
         self.text, self.image, self.fusion, self.head = text, image, fusion, head
-        self.alignment, self.match_head = alignment, match_head
+        self.alignment, self.match_head, self.aligned_vectors = alignment, match_head, aligned
 
     @property
-    def trains_encoder(self) -> bool:
+    def encodes(self) -> bool:
         """Whether an encoder runs inside the model, rather than once before."""
         return any(isinstance(part, EncoderNetwork) for part in self.modules())
 
@@ -151,28 +144,28 @@ class PostModel(nn.Module):
         return None
 
     def forward(self, batch: PostBatch) -> PostOutput:
-        text, image = self._words(batch.text), self._picture(batch.image)
-        read = [part for part in (text, image, self._words(batch.attributes)) if part is not None]
+        read = self._encoded(batch)
         comments = None if batch.comments is None else self._comments(batch.comments)
         joined = self._join(self.fusion, read, comments)
         return PostOutput(
             logits=self.head(joined.fused),
             fused=joined.fused,
-            text=text if isinstance(text, Embeddings) else None,
-            image=image if isinstance(image, Embeddings) else None,
+            read={name: part for name, part in read.items() if isinstance(part, Embeddings)},
             comment_weights=joined.comment_weights,
-            aligned=self._align(text, image, joined) if batch.contents is not None else None,
+            aligned=self._align(read, joined) if batch.contents is not None else None,
             match_logits=self._match(read, joined, batch.swaps),
         )
 
     def standardized(self, batch: PostBatch) -> PostBatch:
-        """The batch for more than one pass: features of words and picture are scaled only once."""
-        text, image = batch.text, batch.image
-        if self.text is not None and isinstance(text, Embeddings):
-            text = self.text.standardized(text)
-        if self.image is not None and isinstance(image, Embeddings):
-            image = self.image.standardized(image)
-        return replace(batch, text=text, image=image)
+        """The batch for more than one pass: features are scaled only once."""
+        if batch.is_standardized:
+            return batch
+        read = dict(batch.read)
+        for name, part in read.items():
+            branch = self._branch(name)
+            if branch is not None and isinstance(part, Embeddings):
+                read[name] = branch.standardize(part)
+        return replace(batch, read=read, is_standardized=True)
 
     def aligned(self, batch: PostBatch) -> PostOutput:
         """The output for losses that read nothing of it but aligned.
@@ -180,71 +173,71 @@ class PostModel(nn.Module):
         Where the fusion itself makes those vectors, it goes no further: fused is (B, 0), logits
         are (B, 0), and layers behind the vectors see no batch. Else everything is there.
         """
-        fusion = self._without_comments
-        if not isinstance(fusion, CrossModal) or self.alignment is None or batch.contents is None:
+        if self.aligned_vectors != "own" or self.alignment is None or batch.contents is None:
             everything: PostOutput = self(batch)
             return everything
-        text, image = self._words(batch.text), self._picture(batch.image)
-        assert isinstance(text, Embeddings) and isinstance(image, Embeddings)
-        told, shown = fusion.vectors(text, image)
-        nothing = told.new_zeros(len(told), 0)
-        aligned = self.alignment(told, shown)
-        return PostOutput(nothing, nothing, text, image, aligned=aligned)
+        read, fusion = self._encoded(batch), cast("Any", self._without_comments)
+        text, image = fusion.vectors(read["text"], read["image"])
+        nothing = text.new_zeros(len(text), 0)
+        embedded = {name: part for name, part in read.items() if isinstance(part, Embeddings)}
+        return PostOutput(nothing, nothing, embedded, aligned=self.alignment(text, image))
 
-    def _words(self, words: Embeddings | TokenIds | None) -> Embeddings | TokenIds | None:
-        if self.text is None:
-            return words if isinstance(words, TokenIds) else None
-        if words is None:
-            return None
-        encoded: Embeddings = self.text(words)
-        return encoded
+    def _branch(self, name: str) -> Branch | None:
+        return self.text if INPUTS[name].holds == "words" else self.image
 
-    def _picture(self, picture: Embeddings | Pixels | None) -> Embeddings | Pixels | None:
-        if self.image is None:
-            return picture if isinstance(picture, Pixels) else None
-        if picture is None:
-            return None
-        encoded: Embeddings = self.image(picture)
-        return encoded
+    def _encoded(self, batch: PostBatch) -> dict[str, Read]:
+        """What the fusion reads: embeddings, or what it encodes itself as it is."""
+        read: dict[str, Read] = {}
+        for name, part in batch.read.items():
+            branch = self._branch(name)
+            if branch is not None:
+                scaled = batch.is_standardized and isinstance(part, Embeddings)
+                read[name] = branch(part, is_standardized=scaled)
+            elif not isinstance(part, Embeddings):
+                read[name] = part
+        return read
 
     def _comments(self, comments: Comments) -> CommentVectors | Comments:
-        encoded = self._words(comments.texts)
-        if not isinstance(encoded, Embeddings):
+        if self.text is None:
             return comments
+        encoded: Embeddings = self.text(comments.texts)
         vectors = encoded.pooled.view(*comments.present.shape, -1)  # (B, C, D)
         return CommentVectors(vectors, comments.present & encoded.present.view_as(comments.present))
 
     def _join(
         self,
         fusion: nn.Module,
-        read: Sequence[Read],
+        read: Mapping[str, Read],
         comments: CommentVectors | Comments | None = None,
     ) -> Joined:
         """A joint model is the heavy part itself and reads comments as token ids."""
         joined: Joined
+        inputs: list[Any] = list(read.values())
         if any(isinstance(part, EncoderNetwork) for part in fusion.modules()):
-            inputs = [*read] if comments is None else [*read, comments]
-            joined = in_shares(fusion, *inputs)
+            joined = in_shares(fusion, *inputs, *([] if comments is None else [comments]))
         else:
-            joined = fusion(*read) if comments is None else fusion(*read, comments=comments)
+            joined = fusion(*inputs) if comments is None else fusion(*inputs, comments=comments)
         return joined
 
-    def _align(self, text: Read | None, image: Read | None, joined: Joined) -> Aligned | None:
+    def _align(self, read: Mapping[str, Read], joined: Joined) -> Aligned | None:
         """Words and picture in one space, neither having seen the other."""
         if self.alignment is None:
             return None
-        if isinstance(self._without_comments, CrossModal):
+        text, image = read["text"], read["image"]
+        if self.aligned_vectors == "own":
             assert joined.text is not None and joined.image is not None
             vectors = joined.text, joined.image
-        elif isinstance(text, Embeddings) and isinstance(image, Embeddings):
-            vectors = text.pooled, image.pooled
+        elif self.aligned_vectors == "unimodal":
+            vectors = in_shares(cast("Any", self._without_comments).unimodal, text, image)
         else:
-            fusion: Any = self._without_comments
-            vectors = in_shares(fusion.unimodal, text, image)
+            assert isinstance(text, Embeddings) and isinstance(image, Embeddings)
+            vectors = text.pooled, image.pooled
         aligned: Aligned = self.alignment(*vectors)
         return aligned
 
-    def _match(self, read: Sequence[Read], joined: Joined, swaps: Tensor | None) -> Tensor | None:
+    def _match(
+        self, read: Mapping[str, Read], joined: Joined, swaps: Tensor | None
+    ) -> Tensor | None:
         """Logits (B, 2) of posts as they are and, where swapped, with another post's words.
 
         What the encoders gave is used again; only swapped posts are fused a second time.
@@ -254,8 +247,10 @@ class PostModel(nn.Module):
         fused = joined.fused if joined.without_comments is None else joined.without_comments
         rows = (swaps != torch.arange(len(swaps), device=swaps.device)).nonzero().squeeze(1)
         if len(rows):
-            text, *others = read
-            shown = [text.take(swaps[rows]), *(other.take(rows) for other in others)]
+            shown = {
+                name: part.take(rows if INPUTS[name].of_picture else swaps[rows])
+                for name, part in read.items()
+            }
             swapped = self._join(self._without_comments, shown).fused
             fused = fused.index_copy(0, rows, swapped.to(fused.dtype))
         logits: Tensor = self.match_head(fused)
@@ -263,6 +258,4 @@ class PostModel(nn.Module):
 
     @property
     def _without_comments(self) -> nn.Module:
-        wrapped = isinstance(self.fusion, WithComments | EarlyComments)
-        fusion = self.fusion.fusion if wrapped else self.fusion
-        return cast("nn.Module", fusion)
+        return self.fusion.fusion if isinstance(self.fusion, ReadsComments) else self.fusion

@@ -16,11 +16,11 @@ from postsense.encoders.embeddings import Embeddings
 from postsense.encoders.pretrained import text_checkpoint
 from postsense.encoders.processors import chosen_policy, load_tokenizer
 from postsense.errors import ModelError, PostsenseError
-from postsense.inputs import reads_attributes, reads_comments, reads_image, reads_text
 from postsense.json_files import read_json_file
 from postsense.model import PostModel
 from postsense.model_description import Description
 from postsense.model_files import ANEW, ENCODERS, inside
+from postsense.registry.inputs import INPUTS
 
 LARGEST_NUMBER = 2**21  # in a configuration; the vocabularies known have half of that at most
 LARGEST_SIDE_PX = 4096  # of what becomes of a picture
@@ -64,7 +64,7 @@ def refuse_useless_encoders(
 
     Raises: ModelError: a tokenizer or picture policy that cannot be read, or an encoder that fails.
     """
-    if not model.trains_encoder:
+    if not model.encodes:
         return
     expected = "encoders that read a post"
     try:
@@ -83,17 +83,18 @@ def refuse_useless_encoders(
 @torch.inference_mode()
 def _answer(description: Description, config: Config, model: PostModel) -> torch.Tensor:
     """Logits (1, K) of a post with a word, a picture and what else the model reads."""
-    text = _words(description, config, rows=1) if reads_text(config) else None
-    image = _picture(description, config) if reads_image(config) else None
+    read = {
+        name: _words(description, config, rows=1)
+        if INPUTS[name].holds == "words"
+        else _picture(description, config)
+        for name in config.inputs
+    }
     comments = None
-    if reads_comments(config):
+    if config.reads_comments:
         count = config.comments.count
         words = _words(description, config, rows=count)
         comments = Comments(words, torch.ones(1, count, dtype=torch.bool))
-    attributes = text if reads_attributes(config) else None
-    answer: torch.Tensor = model(
-        PostBatch(text, image, attributes=attributes, comments=comments)
-    ).logits
+    answer: torch.Tensor = model(PostBatch(read, comments)).logits
     return answer
 
 

@@ -15,7 +15,7 @@ from postsense.encoders.frozen import FrozenTextEncoder
 from postsense.encoders.pretrained import BUILTIN, checkpoint_folder, fingerprint_folder
 from postsense.encoders.regions import REGIONS, image_key
 from postsense.errors import ConfigError, CorpusError, EncoderError, ModelError
-from postsense.inputs import pick_device, reads_comments, reads_image, reads_text
+from postsense.inputs import pick_device, reads_text
 from postsense.model_description import Description
 from postsense.model_files import ANEW, ENCODERS
 
@@ -55,14 +55,14 @@ def frozen_keys(config: Config) -> dict[str, str]:
     keys, device, settings = {}, pick_device(config.training), config.encoders
     if reads_text(config) and not settings.text.runs_inside:
         keys["text"] = FrozenTextEncoder(settings, device).key
-    if reads_image(config) and not settings.image.runs_inside:
+    if "image" in config.inputs and not settings.image.runs_inside:
         keys["image"] = image_key(settings, device)
     return keys
 
 
 def corpus_id(config: Config) -> str | None:
     """The id of the corpus that lends comments; None without one, or if it is not there."""
-    if not reads_comments(config):
+    if not config.reads_comments:
         return None
     assert config.retrieval.corpus is not None
     try:
@@ -100,7 +100,7 @@ def found_corpus(folder: Path, description: Description, config: Config, *, name
     Raises: ModelError: there is none, or another than in training.
     """
     corpus = config.retrieval.corpus
-    if named or corpus is None or not reads_comments(config):
+    if named or corpus is None or not config.reads_comments:
         return
     expected = f"the corpus of its training where it was, '{corpus}'"
     fix = "Name its folder with --corpus, or corpus= in Python."
@@ -116,7 +116,7 @@ def found_corpus(folder: Path, description: Description, config: Config, *, name
 
 def read_parts(config: Config) -> list[Part]:
     """The modalities that the model reads."""
-    reads = {"text": reads_text(config), "image": reads_image(config)}
+    reads = {"text": reads_text(config), "image": "image" in config.inputs}
     return [part for part in PARTS if reads[part]]
 
 

@@ -1,5 +1,6 @@
 """What the model says about a batch of posts."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -18,7 +19,7 @@ class Aligned:
 
 @dataclass(frozen=True)
 class PostOutput:
-    """logits: (B, K). fused: (B, F). text, image: what the fusion read, None if it read none.
+    """logits: (B, K). fused: (B, F). read: embeddings that the fusion read, by input.
 
     comment_weights: (B, C) attention paid to each hint comment, None if none are read.
     aligned: what the image-text contrastive loss compares. match_logits: (B, 2), whether each
@@ -27,8 +28,7 @@ class PostOutput:
 
     logits: Tensor
     fused: Tensor
-    text: Embeddings | None
-    image: Embeddings | None
+    read: Mapping[str, Embeddings]
     comment_weights: Tensor | None = None
     aligned: Aligned | None = None
     match_logits: Tensor | None = None

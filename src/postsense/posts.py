@@ -1,11 +1,13 @@
 """Posts: one table in memory, one row of it at a time."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, overload
 
 import numpy as np
 import pyarrow as pa
+
+from postsense.registry.inputs import INPUTS
 
 Label = str | int | float | bool
 LabelKind = Literal["text", "int", "float", "bool"]  # what the names of classes stand for
@@ -21,13 +23,17 @@ SCHEMA = pa.schema(
         ("attributes", pa.list_(pa.string())),  # words for what the picture shows
         ("created_at", pa.string()),
         ("regions", pa.string()),  # path of features of the picture's regions
+        *((name, pa.string()) for name, one in INPUTS.items() if one.optional),
     ]
 )
 
 
 @dataclass(frozen=True)
 class Post:
-    """A picture and a few words. Text and image may be None, though not both for a usable post."""
+    """A picture and a few words. Text and image may be None, though not both for a usable post.
+
+    more: what it has of the optional inputs of `registry.inputs`, such as a title, by name.
+    """
 
     id: str
     text: str | None = None
@@ -38,6 +44,7 @@ class Post:
     attributes: tuple[str, ...] = ()
     created_at: str | None = None
     regions: str | None = None
+    more: Mapping[str, str] = field(default_factory=dict)
 
 
 class Posts(Sequence[Post]):
@@ -111,7 +118,9 @@ class Posts(Sequence[Post]):
 
 def _post(row: dict[str, Any]) -> Post:
     lists = {name: tuple(row[name] or ()) for name in ("comments", "attributes")}
-    return Post(**{**row, **lists})
+    optional = {name: row.pop(name) for name, one in INPUTS.items() if one.optional}
+    more = {name: value for name, value in optional.items() if value is not None}
+    return Post(**{**row, **lists}, more=more)
 
 
 def posts_of_texts(texts: Sequence[str | None], name: str) -> Posts:

@@ -18,12 +18,11 @@ from postsense.config import Config
 from postsense.config_loading import as_before, kept_as_before, parse_kept
 from postsense.corpus.reading import open_corpus
 from postsense.data.splitting import Splits
-from postsense.encoders.regions import REGIONS
 from postsense.errors import ConfigError, RunError
-from postsense.inputs import reads_attributes
 from postsense.json_files import read_json_file
 from postsense.locking import is_lock
 from postsense.model_places import from_root
+from postsense.registry.inputs import INPUTS
 
 logger = logging.getLogger(__name__)
 WRITTEN_WHOLE = (
@@ -202,10 +201,13 @@ def _fingerprint(splits: Splits, config: Config) -> str:
     digest = hashlib.blake2b(digest_size=16)
     if config.retrieval.corpus is not None:
         digest.update(open_corpus(config.retrieval.corpus).fingerprint)
-    if reads_attributes(config):
-        digest.update(json.dumps(splits.posts.column("attributes")).encode())
-    regions = (REGIONS,) if config.encoders.image.name == REGIONS else ()
-    for name in ("id", "text", "image", "label", *regions):
+    read = [INPUTS[name] for name in config.inputs if name not in ("text", "image")]
+    for one in read:
+        if one.listed:
+            digest.update(json.dumps(splits.posts.column(one.name)).encode())
+    more = [one.name for one in read if not one.listed]
+    kept = config.encoders.image.declared.column
+    for name in ("id", "text", "image", "label", *more, *(() if kept == "image" else (kept,))):
         for value in splits.posts.column(name):
             digest.update(b"\0" if value is None else b"\1" + value.encode() + b"\0")
     for rows in (splits.train, splits.val, splits.test):

@@ -101,7 +101,7 @@ def test_nothing_in_the_encoders_learns_or_keeps_a_graph(config: Config) -> None
     groups = build_optimizer(model, config.training).param_groups
     assert not inside & {id(weight) for group in groups for weight in group["params"]}
     assert all(part.pooled.grad_fn is None and part.tokens.grad_fn is None for part in given)
-    assert model.trains_encoder
+    assert model.encodes
 
 
 def test_a_released_encoder_may_stand_beside_one_that_trains(
@@ -132,7 +132,7 @@ def test_posts_reach_them_as_ids_and_pixels_and_nothing_is_encoded_before(
 
     batch = prepare(config).dataset(np.arange(2))[np.arange(2)]
 
-    assert isinstance(batch.text, TokenIds) and isinstance(batch.image, Pixels)
+    assert isinstance(batch["text"], TokenIds) and isinstance(batch["image"], Pixels)
 
 
 def fit(post_rows: Rows, config: Config, folder: Path) -> Classifier:

@@ -230,7 +230,7 @@ def test_fusions_that_read_tokens_read_those_of_a_word_network(
     regions, shown = torch.randn(3, 4, 7), torch.ones(3, dtype=torch.bool)
     image = Embeddings(regions.mean(dim=1), shown, regions, shown[:, None].expand(3, 4))
 
-    logits = model(PostBatch(text=TokenIds(IDS, MASK), image=image)).logits
+    logits = model(PostBatch({"text": TokenIds(IDS, MASK), "image": image})).logits
     logits.square().sum().backward()
 
     assert model.text is not None and model.text.encoder is not None

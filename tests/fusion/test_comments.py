@@ -14,6 +14,7 @@ from postsense.fusion.co_memory import CoMemory
 from postsense.fusion.comments import CommentVectors, WithComments, comment_attentions
 from postsense.fusion.concat import Concat
 from postsense.fusion.hierarchical import Hierarchical
+from postsense.registry.fusions import FUSIONS
 from tolerances import rounding
 
 POSTS, COMMENTS, TEXT_DIM, IMAGE_DIM, HIDDEN = 4, 3, 5, 6, 8
@@ -36,6 +37,11 @@ def some_comments() -> CommentVectors:
     return CommentVectors(torch.randn(POSTS, COMMENTS, TEXT_DIM, generator=generator), PRESENT)
 
 
+def attended(name: str) -> Any:
+    """How a fusion of this name attends to comments."""
+    return FUSIONS[name].comments
+
+
 def make(name: str = "concat") -> Any:
     torch.manual_seed(0)
     fusion: torch.nn.Module = {
@@ -44,7 +50,7 @@ def make(name: str = "concat") -> Any:
         "co_memory": lambda: CoMemory(TEXT_DIM, IMAGE_DIM, HIDDEN, 0.0),
         "hierarchical": lambda: Hierarchical(TEXT_DIM, IMAGE_DIM, TEXT_DIM, HIDDEN, 0.0),
     }[name]()
-    attentions = comment_attentions(name, fusion, HIDDEN)
+    attentions = comment_attentions(attended(name), fusion, HIDDEN)
     module = WithComments(fusion, attentions, TEXT_DIM, HIDDEN, 0.0).eval()
     torch.nn.init.normal_(module.project.weight)  # which starts at zero
     return module
@@ -136,7 +142,7 @@ def test_comments_change_what_is_said_of_a_post_that_has_them() -> None:
 def test_it_starts_as_the_base_classifier_and_stays_it_without_comments() -> None:
     torch.manual_seed(0)
     fusion = Concat(TEXT_DIM, IMAGE_DIM, HIDDEN, 0.0)
-    attentions = comment_attentions("concat", fusion, HIDDEN)
+    attentions = comment_attentions("bilinear", fusion, HIDDEN)
     module = WithComments(fusion, attentions, TEXT_DIM, HIDDEN, 0.0)
     base = fusion(TEXT, IMAGE).fused
     assert torch.equal(module(TEXT, IMAGE, comments=some_comments()).fused, base)

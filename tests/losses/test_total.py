@@ -11,26 +11,23 @@ from torch import Tensor
 from postsense.batches import PostBatch
 from postsense.config import LossSettings
 from postsense.encoders.embeddings import Embeddings
-from postsense.losses.classification import cross_entropy_loss
-from postsense.losses.contrastive import supervised_contrastive_loss
-from postsense.losses.gate import consistency, released_consistency
-from postsense.losses.total import (
-    Weighted,
-    classification_term,
+from postsense.losses.classification import classification_term, cross_entropy_loss
+from postsense.losses.contrastive import (
     inter_modal_term,
     intra_image_term,
     intra_text_term,
-    second_step_needed,
-    total_loss,
+    supervised_contrastive_loss,
 )
+from postsense.losses.gate import consistency, released_consistency, second_step_needed
+from postsense.losses.total import Weighted, total_loss
 from postsense.outputs import Aligned, PostOutput
 from tolerances import double_precision
 
-BATCH = PostBatch(text=None, image=None, labels=torch.tensor([0, 1]))
+BATCH = PostBatch({}, labels=torch.tensor([0, 1]))
 
 
 def output_of(logits: Tensor) -> PostOutput:
-    return PostOutput(logits=logits, fused=logits, text=None, image=None)
+    return PostOutput(logits=logits, fused=logits, read={})
 
 
 @double_precision
@@ -106,9 +103,10 @@ def vectors(seed: int) -> Tensor:
 
 
 ALIGNED = Aligned(vectors(1), vectors(2), torch.tensor(1.0))
-OUTPUT = PostOutput(vectors(0), vectors(0), None, None, aligned=ALIGNED)
+OUTPUT = PostOutput(vectors(0), vectors(0), {}, aligned=ALIGNED)
 PAIRS = PostBatch(
-    Embeddings(vectors(3), HAS_TEXT), Embeddings(vectors(4), HAS_IMAGE), labels=LABELS
+    {"text": Embeddings(vectors(3), HAS_TEXT), "image": Embeddings(vectors(4), HAS_IMAGE)},
+    labels=LABELS,
 )
 
 
@@ -159,7 +157,7 @@ def test_a_batch_that_lacks_the_modality_costs_nothing(make: Any) -> None:
     nothing = torch.zeros(POSTS, dtype=torch.bool)
     lacking = Embeddings(vectors(3), nothing)
 
-    loss = make(CONTRAST).term(OUTPUT, replace(PAIRS, text=lacking, image=lacking))
+    loss = make(CONTRAST).term(OUTPUT, replace(PAIRS, read={"text": lacking, "image": lacking}))
 
     assert float(loss) == 0.0
 

@@ -34,7 +34,7 @@ def batch_of(posts: int = 400, comments: int = 5) -> PostBatch:
     pooled = torch.arange(posts * comments, dtype=torch.float32)[:, None]
     texts = Embeddings(pooled, torch.ones(posts * comments, dtype=torch.bool))
     present = torch.ones(posts, comments, dtype=torch.bool)
-    return PostBatch(None, None, comments=Comments(texts, present))
+    return PostBatch({}, comments=Comments(texts, present))
 
 
 def shown(batch: PostBatch) -> np.ndarray:
@@ -58,7 +58,7 @@ def test_the_generator_decides_what_is_dropped() -> None:
 
 
 def test_without_dropout_or_comments_a_batch_stays_as_it_is() -> None:
-    batch, bare = batch_of(), PostBatch(None, None)
+    batch, bare = batch_of(), PostBatch({})
     generator = torch.Generator().manual_seed(0)
     assert drop_comments(0.0)(batch, generator) is batch
     assert drop_comments(0.5)(bare, generator) is bare
@@ -67,9 +67,7 @@ def test_without_dropout_or_comments_a_batch_stays_as_it_is() -> None:
 def test_token_ids_move_as_features_do() -> None:
     ids = torch.arange(10)[:, None]
     comments = Comments(TokenIds(ids, torch.ones_like(ids, dtype=torch.bool)), torch.ones(2, 5) > 0)
-    one = drop_comments(0.5)(
-        PostBatch(None, None, comments=comments), torch.Generator().manual_seed(3)
-    )
+    one = drop_comments(0.5)(PostBatch({}, comments=comments), torch.Generator().manual_seed(3))
     two = drop_comments(0.5)(batch_of(posts=2), torch.Generator().manual_seed(3))
     assert one.comments is not None and isinstance(one.comments.texts, TokenIds)
     assert one.comments.texts.ids.view(2, 5).tolist() == shown(two).astype(int).tolist()

@@ -16,7 +16,8 @@ from postsense.errors import RunError
 from postsense.evaluation.metrics import headline_metric
 from postsense.fusion.concat import Concat
 from postsense.inference import predict_logits
-from postsense.losses.total import classification_term, distillation_term
+from postsense.losses.classification import classification_term
+from postsense.losses.distillation import distillation_term
 from postsense.model import Branch, PostModel
 from postsense.training import loop
 from postsense.training.loop import run_phase
@@ -42,7 +43,7 @@ def posts(count: int, seed: int = 0) -> PostDataset:
     labels = np.arange(count) % CLASSES
     values = torch.randn((count, DIM), generator=generator)
     values[torch.arange(count), torch.from_numpy(labels)] += 1.0
-    return PostDataset(PostColumns(Vectors(values)), np.arange(count), labels)
+    return PostDataset(PostColumns({"text": Vectors(values)}), np.arange(count), labels)
 
 
 def fresh_model(seed: int = 0, dropout: float = 0.2) -> PostModel:
@@ -166,7 +167,7 @@ def test_val_labels_do_not_change_what_is_learnt(tmp_path: Path) -> None:
 
 def test_class_weights_move_the_model_to_the_heavy_class(tmp_path: Path) -> None:
     unsure = PostDataset(
-        PostColumns(Vectors(torch.zeros(24, DIM))), np.arange(24), np.arange(24) % 3
+        PostColumns({"text": Vectors(torch.zeros(24, DIM))}), np.arange(24), np.arange(24) % 3
     )
     term = classification_term(LossSettings(), torch.tensor([0.1, 0.1, 5.0]))
     heavy = replace(phase(val=0, train=unsure), terms={"classification": term})
@@ -196,7 +197,7 @@ def test_a_loss_that_is_not_finite_is_an_error_that_says_what_to_do(
     tmp_path: Path, value: float
 ) -> None:
     poisoned = posts(8)
-    poisoned.columns.text.values[3, 0] = value
+    poisoned.columns.read["text"].values[3, 0] = value
     with pytest.raises(
         RunError, match="train, epoch 1: expected a finite loss, found nan"
     ) as error:
@@ -345,12 +346,17 @@ def test_posts_of_like_length_share_a_step_where_that_is_asked_for(
 
 
 def with_lengths(dataset: PostDataset, lengths: np.ndarray) -> PostDataset:
-    assert isinstance(dataset.columns.text, Vectors)
-    return replace(dataset, columns=PostColumns(replace(dataset.columns.text, lengths=lengths)))
+    assert isinstance(dataset.columns.read["text"], Vectors)
+    return replace(
+        dataset,
+        columns=PostColumns({"text": replace(dataset.columns.read["text"], lengths=lengths)}),
+    )
 
 
 def test_texts_that_are_encoded_in_the_model_are_batched_by_length_unless_asked_not_to() -> None:
-    words = PostDataset(PostColumns(TokenColumn([[2, 3], [2, 5, 3]], 0)), np.array([1, 0]))
+    words = PostDataset(
+        PostColumns({"text": TokenColumn([[2, 3], [2, 5, 3]], 0)}), np.array([1, 0])
+    )
 
     asked, refused = phase(train=words), phase(train=words, length_pool=0)
 

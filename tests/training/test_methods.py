@@ -9,13 +9,12 @@ import torch
 from torch import Tensor
 
 from postsense.classifier import Classifier
-from postsense.config import Config
 from postsense.config_loading import load_config
 from postsense.data.loading import load_posts
 from postsense.data.splitting import split_posts
 from postsense.inputs import prepare_posts
 from postsense.training.checkpoint import PhaseState
-from postsense.training.methods import METHODS, fit_classifier
+from postsense.training.methods import fit_classifier
 
 Rows = list[dict[str, Any]]
 
@@ -102,11 +101,6 @@ def test_posts_that_cannot_be_used_are_left_out_of_training(
     one, _ = fit([*post_rows, bad], tmp_path / "a")
     two, _ = fit(post_rows, tmp_path / "b")
     assert_equal(one, two)
-
-
-def test_every_method_of_the_settings_can_be_trained() -> None:
-    choices = Config.model_fields["method"].annotation.__args__
-    assert sorted(METHODS) == sorted(choices)
 
 
 def seen_by(rows: Rows, folder: Path, **settings: Any) -> list[int]:

@@ -10,7 +10,7 @@ from postsense.training.mismatches import show_mismatches
 def batch_of(posts: int) -> PostBatch:
     present = torch.ones(posts, dtype=torch.bool)
     text, image = Embeddings(torch.randn(posts, 2), present), Embeddings(torch.rand(2), present)
-    return PostBatch(text, image, contents=torch.arange(posts).repeat(2, 1).T)
+    return PostBatch({"text": text, "image": image}, contents=torch.arange(posts).repeat(2, 1).T)
 
 
 def test_some_posts_get_other_words_beside_their_own() -> None:
@@ -18,7 +18,7 @@ def test_some_posts_get_other_words_beside_their_own() -> None:
 
     shown = show_mismatches(0.5)(batch, torch.Generator().manual_seed(0))
 
-    assert shown.text is batch.text and shown.contents is batch.contents
+    assert shown["text"] is batch["text"] and shown.contents is batch.contents
     assert shown.swaps is not None
     other = shown.swaps != torch.arange(40)
     assert 5 < int(other.sum()) < 35

@@ -16,7 +16,8 @@ from postsense.encoders.embeddings import Embeddings
 from postsense.fusion.alignment import Alignment
 from postsense.fusion.concat import Concat
 from postsense.fusion.cross_modal import CrossModal
-from postsense.losses.total import Weighted, classification_term
+from postsense.losses.classification import classification_term
+from postsense.losses.total import Weighted
 from postsense.model import Branch, PostModel
 from postsense.outputs import PostOutput
 from postsense.training import loop
@@ -37,7 +38,7 @@ class Vectors:
 
 
 def posts() -> PostDataset:
-    return PostDataset(PostColumns(Vectors()), np.arange(12), np.arange(12) % 3)
+    return PostDataset(PostColumns({"text": Vectors()}), np.arange(12), np.arange(12) % 3)
 
 
 def fresh_model() -> PostModel:
@@ -144,8 +145,9 @@ def cross_modal() -> tuple[PostModel, PostBatch]:
     seen = torch.ones(3, 6, dtype=torch.bool)
     image = Embeddings(torch.randn(3, 5), seen.all(dim=1), torch.randn(3, 6, 5), seen)
     contents = torch.arange(6).view(3, 2)
-    batch = replace(posts()[np.arange(3)], text=text, image=image, contents=contents)
-    return PostModel(*branches, fusion, nn.Linear(7, 3), alignment), batch
+    batch = replace(posts()[np.arange(3)], read={"text": text, "image": image}, contents=contents)
+    model = PostModel(*branches, fusion, nn.Linear(7, 3), alignment, aligned="own")
+    return model, batch
 
 
 def test_the_aligned_vectors_alone_are_those_of_a_whole_pass() -> None:
@@ -172,8 +174,8 @@ def test_a_model_that_aligns_nothing_by_itself_gives_everything() -> None:
 def test_a_batch_that_is_standardized_once_is_not_again() -> None:
     model, batch = cross_modal()
     once = model.eval().standardized(batch)
-    assert isinstance(once.text, Embeddings) and isinstance(batch.text, Embeddings)
-    assert not torch.equal(once.text.pooled, batch.text.pooled)
+    assert isinstance(once["text"], Embeddings) and isinstance(batch["text"], Embeddings)
+    assert not torch.equal(once["text"].pooled, batch["text"].pooled)
     assert torch.equal(model(once).logits, model(batch).logits)
     assert torch.equal(model(model.standardized(once)).logits, model(batch).logits)
 

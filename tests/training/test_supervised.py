@@ -14,7 +14,7 @@ from postsense.encoders.backbone import load_text_backbone
 from postsense.encoders.features import statistics
 from postsense.errors import DataError
 from postsense.inference import predict_logits
-from postsense.inputs import prepare_posts, reads_pairs
+from postsense.inputs import prepare_posts
 from postsense.losses.total import total_loss
 from postsense.model import PostModel
 from postsense.outputs import PostOutput
@@ -34,7 +34,9 @@ def training_data(rows: list[dict[str, Any]], config: Config, train: Any = None)
     prepared = prepare_posts(load_posts(rows), config)
     chosen = np.arange(27) if train is None else np.asarray(train)
     return TrainingData(
-        prepared.dataset(chosen, CLASSES, with_contents=reads_pairs(config)),
+        prepared.dataset(
+            chosen, CLASSES, with_contents=any(loss.compares for loss in config.losses.asked)
+        ),
         prepared.dataset(np.arange(27, 36), CLASSES),
         CLASSES,
     )
@@ -103,7 +105,7 @@ def test_frozen_features_are_standardised_with_the_training_posts_alone(
     config = configured(tiny_bert)
     data = training_data(post_rows, config, train=range(10))
     model = new_model(data, config)
-    features = data.train.columns.text.batch(np.arange(10)).pooled
+    features = data.train.columns.read["text"].batch(np.arange(10)).pooled
     assert model.text is not None
     torch.testing.assert_close(model.text.mean, features.mean(dim=0))
     torch.testing.assert_close(model.text.deviation, statistics(features)[1])
@@ -136,7 +138,7 @@ def test_balanced_class_weights_come_from_the_training_labels(
     config = configured(tiny_bert, **{"losses.class_weights": "balanced"})
     data = training_data(post_rows, config, train=[0, 3, 6, 9, 1, 2])  # 4, 1 and 1 of a class
     logits = torch.zeros(6, 3)
-    output = PostOutput(logits=logits, fused=logits, text=None, image=None)
+    output = PostOutput(logits=logits, fused=logits, read={})
     loss = total_loss(loss_terms(data, config), output, data.train[np.arange(6)])
     # 6 / (3 * 4) for four posts, 6 / 3 for two, each times log 3, over 6 posts
     assert float(loss.total) == pytest.approx((4 * 0.5 + 2 * 2.0) / 6 * np.log(3))

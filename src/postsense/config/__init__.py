@@ -8,8 +8,8 @@ from postsense.config.encoders import (
     Pooling,
     TextEncoderSettings,
 )
-from postsense.config.model import JOINT, FusionSettings, LossSettings
-from postsense.config.run import Config, MethodName
+from postsense.config.model import FusionSettings, LossSettings
+from postsense.config.run import Config
 from postsense.config.training import (
     ClusteringSettings,
     MetricName,
@@ -18,7 +18,6 @@ from postsense.config.training import (
 )
 
 __all__ = [
-    "JOINT",
     "UNREAD_IN_PREDICT",
     "ClusteringSettings",
     "Columns",
@@ -30,7 +29,6 @@ __all__ = [
     "FusionSettings",
     "ImageEncoderSettings",
     "LossSettings",
-    "MethodName",
     "MetricName",
     "Pooling",
     "RetrievalSettings",

@@ -1,17 +1,34 @@
 """Settings of tables: how they are read, which column is what, and which rows are used."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field, create_model, field_validator
 
 from postsense.config.section import AFTER_TRAINING, OF_MACHINE, Section
+from postsense.registry.inputs import INPUTS
 
 UNREAD_IN_PREDICT = ("label", "split", "comments", "attributes", "created_at")  # of our columns
 
+if TYPE_CHECKING:
+    _OptionalColumns = Section
+else:
+    _OptionalColumns = create_model(
+        "_OptionalColumns",
+        __base__=Section,
+        **{
+            name: (str | None, Field(None, description=one.description))
+            for name, one in INPUTS.items()
+            if one.optional
+        },
+    )
 
-class Columns(Section):
-    """The table's name for each of our columns; dots reach into nested ones (`splits.grouped`)."""
+
+class Columns(_OptionalColumns):
+    """The table's name for each of our columns; dots reach into nested ones (`splits.grouped`).
+
+    Optional inputs of posts (see `registry.inputs`) have none unless the user names one.
+    """
 
     id: str = Field("id", description="unique name of the post; absent: the row number")
     text: str = Field("text", description="words of the post")
@@ -22,6 +39,11 @@ class Columns(Section):
     comments: str = Field("comments", description="list of readers' comments")
     attributes: str = Field("attributes", description="list of words for what the picture shows")
     created_at: str = Field("created_at", description="when the post was written")
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """The table's name for each of our columns that has one."""
+        return {name: source for name, source in self.model_dump().items() if source is not None}
 
 
 def _one_character(delimiter: str) -> str:

@@ -2,11 +2,17 @@
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from postsense.config.section import AFTER_TRAINING, OF_MACHINE, Section
+from postsense.config.section import AFTER_TRAINING, OF_MACHINE, Section, name_in
+from postsense.registry.encoders import (
+    WORD_NETWORKS,
+    ImageEncoderKind,
+    WordNetwork,
+    image_encoder_kind,
+)
 
 Pooling = Literal["mean", "max", "cls"]
 Fidelity = Literal["corrected", "released"]
@@ -33,7 +39,7 @@ class TextEncoderSettings(Section):
         "words",
         description="emojis and signs that the vocabulary lacks; 'words': their names are read",
     )
-    network: Literal["transformer", "bilstm", "cnn"] = Field(
+    network: Annotated[str, name_in(WORD_NETWORKS)] = Field(
         "transformer",
         description="what reads the words: the checkpoint, or a new net over its word embeddings",
     )
@@ -52,6 +58,11 @@ class TextEncoderSettings(Section):
     def runs_inside(self) -> bool:
         """Whether the encoder runs in the model at every step, rather than once before."""
         return self.trainable or self.fidelity == "released"
+
+    @property
+    def declared(self) -> WordNetwork:
+        """What the network of this name says of itself."""
+        return WORD_NETWORKS[self.network]
 
 
 class ImageEncoderSettings(Section):
@@ -77,6 +88,11 @@ class ImageEncoderSettings(Section):
     def runs_inside(self) -> bool:
         """Whether the encoder runs in the model at every step, rather than once before."""
         return self.trainable or self.fidelity == "released"
+
+    @property
+    def declared(self) -> ImageEncoderKind:
+        """What encoders of this kind say of themselves."""
+        return image_encoder_kind(self.name)
 
 
 class EncoderSettings(Section):

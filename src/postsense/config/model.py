@@ -1,27 +1,19 @@
 """Settings of the fusion and of what is minimised."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from postsense.config.section import Section
-
-JOINT = ("bitransformer", "vilt", "lxmert")  # fusions that encode words and picture together
+from postsense.config.section import Section, name_in
+from postsense.errors import nearest
+from postsense.registry.fusions import FUSIONS, Fusion
+from postsense.registry.losses import LOSSES, Loss
 
 
 class FusionSettings(Section):
-    name: Literal[
-        "concat",
-        "cross_attention",
-        "co_memory",
-        "hierarchical",
-        "bitransformer",
-        "vilt",
-        "lxmert",
-        "cross_modal",
-        "text_only",
-        "image_only",
-    ] = Field("concat", description="how picture and words are joined")
+    name: Annotated[str, name_in(FUSIONS)] = Field(
+        "concat", description="how picture and words are joined"
+    )
     hidden: int = Field(
         256, ge=0, description="width F of the fused vector; 0: concat without a layer of its own"
     )
@@ -44,6 +36,11 @@ class FusionSettings(Section):
     )
     input_dropout: float = Field(0.3, ge=0, lt=1, description="dropout on encoder outputs")
     dropout: float = Field(0.5, ge=0, lt=1, description="dropout on the fused vector")
+
+    @property
+    def declared(self) -> Fusion:
+        """What the fusion of this name says of itself."""
+        return FUSIONS[self.name]
 
 
 class LossSettings(Section):
@@ -89,15 +86,37 @@ class LossSettings(Section):
         "corrected", description="'released': contrast and gate as in the code of SPP-SCL"
     )
 
+    more: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        {}, description="weights of losses that were registered beside these, by name"
+    )
+
+    def weight(self, name: str) -> float:
+        """The weight of a loss by its name, 0 where none is set."""
+        own = name in LossSettings.model_fields
+        return float(getattr(self, name) if own else self.more.get(name, 0.0))
+
     @property
-    def contrasts(self) -> bool:
-        """Whether posts are compared by their labels."""
-        return max(self.intra_text, self.intra_image, self.inter_modal) > 0
+    def asked(self) -> tuple[Loss, ...]:
+        """The losses whose weight is above 0, in the order of their table."""
+        return tuple(loss for name, loss in LOSSES.items() if self.weight(name) > 0)
 
     @property
     def aligns(self) -> bool:
         """Whether words and pictures are compared in one space."""
-        return self.itc > 0 or self.contrasts
+        return any(loss.aligned for loss in self.asked)
+
+    @property
+    def has_second_step(self) -> bool:
+        """Whether a loss has an update of its own."""
+        return self.inter_step == "second" and any(loss.own_step for loss in self.asked)
+
+    @model_validator(mode="after")
+    def _more_are_known(self) -> "LossSettings":
+        beside = [name for name in LOSSES if name not in LossSettings.model_fields]
+        for name in self.more:
+            if name not in beside:
+                raise ValueError(f"unknown 'losses.more.{name}' ({nearest(name, beside)})")
+        return self
 
     @model_validator(mode="after")
     def _leaves_room(self) -> "LossSettings":

@@ -1,26 +1,26 @@
 """All settings of a run, and which of them fit together."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
 from postsense.config.corpus import CommentSettings, RetrievalSettings
 from postsense.config.data import DataSettings
 from postsense.config.encoders import EncoderSettings
-from postsense.config.model import JOINT, FusionSettings, LossSettings
-from postsense.config.section import Section
+from postsense.config.model import FusionSettings, LossSettings
+from postsense.config.section import Section, name_in
 from postsense.config.training import ClusteringSettings, SelfTrainingSettings, TrainingSettings
-
-MethodName = Literal["supervised", "self_training", "two_step_contrastive", "cluster_pseudo_labels"]
-
-READ_LAYERS = 4  # of the text encoder, by 'cross_modal'
+from postsense.registry.encoders import WORD_NETWORKS
+from postsense.registry.fusions import FUSIONS
+from postsense.registry.inputs import INPUTS
+from postsense.registry.methods import METHODS, Method
 
 
 class Config(Section):
     """All settings of a run."""
 
-    method: MethodName = "supervised"
+    method: Annotated[str, name_in(METHODS)] = "supervised"
     seed: int = Field(0, ge=0, lt=2**63, description="start of every random choice")
     data: DataSettings = DataSettings()
     encoders: EncoderSettings = EncoderSettings()
@@ -32,118 +32,152 @@ class Config(Section):
     self_training: SelfTrainingSettings = SelfTrainingSettings()
     clustering: ClusteringSettings = ClusteringSettings()
 
+    @property
+    def declared_method(self) -> Method:
+        """What the method says of itself."""
+        return METHODS[self.method]
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """What is read of a post, in the order of the table of inputs."""
+        fusion, columns = self.fusion.declared, self.data.columns.sources
+        named = {name for name in fusion.may_read if name in columns}
+        return tuple(name for name in INPUTS if name in fusion.reads or name in named)
+
+    @property
+    def reads_comments(self) -> bool:
+        """Whether the model reads hint comments: there is a corpus to take them from."""
+        return self.retrieval.corpus is not None and self.comments.count > 0
+
     @model_validator(mode="before")
     @classmethod
     def _reads_layers(cls, values: Any) -> Any:
-        """'cross_modal' reads the last four layers where nothing else is said."""
+        """A fusion reads as many of the last layers as it says where nothing else is said."""
         if not isinstance(values, Mapping):
             return values
         fusion, encoders = values.get("fusion") or {}, values.get("encoders") or {}
         if not isinstance(fusion, Mapping) or not isinstance(encoders, Mapping):
             return values
-        text = encoders.get("text") or {}
-        if fusion.get("name") != "cross_modal" or not isinstance(text, Mapping):
+        name, text = fusion.get("name"), encoders.get("text") or {}
+        wanted = FUSIONS[name].text_layers if name in FUSIONS else 1
+        if wanted == 1 or not isinstance(text, Mapping) or "read_layers" in text:
             return values
-        if "read_layers" in text or text.get("network", "transformer") != "transformer":
+        network = text.get("network", "transformer")
+        if network not in WORD_NETWORKS or not WORD_NETWORKS[network].pretrained:
             return values
-        layers = text.get("layers") or READ_LAYERS
-        read = min(layers, READ_LAYERS) if isinstance(layers, int) else READ_LAYERS
+        layers = text.get("layers") or wanted
+        read = min(layers, wanted) if isinstance(layers, int) else wanted
         return {**values, "encoders": {**encoders, "text": {**text, "read_layers": read}}}
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Config":
-        corpus, words = self.retrieval.corpus, self.fusion.name != "image_only"
-        if corpus is not None and self.comments.count > 0 and not words:
-            raise ValueError(
-                "comments are words, which 'image_only' does not read: comments.count=0"
-            )
+        self._refuse_unread_inputs()
         self._refuse_unfit_losses()
+        self._refuse_unfit_method()
         self._refuse_unfit_encoders()
         self._refuse_unfit_fusion()
         return self
 
+    def _refuse_unread_inputs(self) -> None:
+        name, fusion = self.fusion.name, self.fusion.declared
+        if self.reads_comments and fusion.comments is None:
+            raise ValueError(f"comments are words, which '{name}' does not read: comments.count=0")
+        for column, one in INPUTS.items():
+            if one.optional and column in self.data.columns.sources and column not in self.inputs:
+                able = [other for other, known in FUSIONS.items() if column in known.may_read]
+                raise ValueError(f"fusion '{name}' does not read data.columns.{column}; {able} do")
+
     def _refuse_unfit_losses(self) -> None:
-        losses, batch_size = self.losses, self.training.batch_size
-        compared = losses.aligns or losses.itm > 0
-        if compared and self.fusion.name in ("text_only", "image_only"):
+        fusion, batch_size = self.fusion.declared, self.training.batch_size
+        compared = [loss.name for loss in self.losses.asked if loss.compares]
+        if compared and fusion.aligned is None:
             raise ValueError(
                 "losses.itc, itm, intra_text, intra_image and inter_modal need a fusion that reads"
                 " text and picture"
             )
-        if (compared or self.fusion.name == "cross_modal") and batch_size < 2:
+        least = max(fusion.least_batch, 2 if compared else 1)
+        if batch_size < least:
             raise ValueError(
-                "losses that compare posts, and 'cross_modal', need training.batch_size >= 2"
+                f"losses that compare posts, and 'cross_modal', need training.batch_size >= {least}"
             )
-        second = losses.inter_modal > 0 and losses.inter_step == "second"
-        if self.method == "two_step_contrastive" and not second:
+
+    def _refuse_unfit_method(self) -> None:
+        method = self.declared_method
+        if method.second_step and not self.losses.has_second_step:
             raise ValueError(
-                "method 'two_step_contrastive' needs losses.inter_modal above 0 and"
+                f"method '{method.name}' needs losses.inter_modal above 0 and"
                 " losses.inter_step=second"
             )
-        if self.method == "cluster_pseudo_labels" and (compared or losses.class_weights != "none"):
+        if method.learns_from_labels:
+            return
+        weighed = self.losses.class_weights != "none"
+        if weighed or any(loss.compares for loss in self.losses.asked):
             raise ValueError(
-                "method 'cluster_pseudo_labels' has no labels to contrast or weigh:"
+                f"method '{method.name}' has no labels to contrast or weigh:"
                 " losses of classification alone"
+            )
+        if self.fusion.declared.is_joint:
+            raise ValueError(
+                f"method '{method.name}' clusters what words and picture give apart, and"
+                f" '{self.fusion.name}' encodes them together"
             )
 
     def _refuse_unfit_fusion(self) -> None:
-        text, fusion, cross_modal = (
-            self.encoders.text,
-            self.fusion,
-            self.fusion.name == "cross_modal",
-        )
-        if fusion.hidden == 0 and fusion.name not in ("concat", "text_only", "image_only"):
-            raise ValueError(f"fusion '{fusion.name}' needs fusion.hidden >= 1")
-        if fusion.hidden == 0 and self.retrieval.corpus is not None and self.comments.count > 0:
+        text, fusion, name = self.encoders.text, self.fusion.declared, self.fusion.name
+        if self.fusion.hidden == 0 and not fusion.may_lack_layer:
+            raise ValueError(f"fusion '{name}' needs fusion.hidden >= 1")
+        if self.fusion.hidden == 0 and self.reads_comments:
             raise ValueError("hint comments need fusion.hidden >= 1")
-        if cross_modal and self.encoders.projection is not None:
-            raise ValueError(
-                "fusion 'cross_modal' has projections of its own: no encoders.projection"
-            )
-        if text.read_layers > 1 and not cross_modal:
-            raise ValueError("encoders.text.read_layers above 1 needs fusion 'cross_modal'")
-        if text.read_layers > 1 and text.network != "transformer":
+        if fusion.own_projection and self.encoders.projection is not None:
+            raise ValueError(f"fusion '{name}' has projections of its own: no encoders.projection")
+        if text.read_layers > 1 and fusion.text_layers == 1:
+            able = next(other for other, known in FUSIONS.items() if known.text_layers > 1)
+            raise ValueError(f"encoders.text.read_layers above 1 needs fusion '{able}'")
+        if text.read_layers > 1 and not text.declared.pretrained:
             raise ValueError("encoders.text.read_layers above 1 needs network=transformer")
-        if self.method == "cluster_pseudo_labels" and fusion.name in JOINT:
-            raise ValueError(
-                f"method 'cluster_pseudo_labels' clusters what words and picture give apart, and"
-                f" '{fusion.name}' encodes them together"
-            )
 
     def _refuse_unfit_encoders(self) -> None:
-        text, image, fusion = self.encoders.text, self.encoders.image, self.fusion.name
-        if fusion in JOINT:
-            if not text.trainable:
-                raise ValueError(f"fusion '{fusion}' needs encoders.text.trainable=true")
-            if self.encoders.projection is not None:
-                raise ValueError(f"fusion '{fusion}' has layers of its own: no encoders.projection")
-            if text.network != "transformer":
-                raise ValueError(f"fusion '{fusion}' needs encoders.text.network=transformer")
-        if fusion == "vilt" and (not image.trainable or image.name != text.name):
-            raise ValueError(
-                "fusion 'vilt' is one model: encoders.image.trainable=true and the same name"
-                " under encoders.text and encoders.image"
-            )
-        if fusion == "vilt" and (image.layers is not None or image.frozen_layers > 0):
-            raise ValueError(
-                "fusion 'vilt' is one model: set layers and frozen_layers under encoders.text"
-            )
+        text, image, fusion = self.encoders.text, self.encoders.image, self.fusion.declared
+        self._refuse_unfit_joint_encoders()
         if self.training.gradient_checkpointing and not (text.trainable or image.trainable):
             raise ValueError("training.gradient_checkpointing needs an encoder that trains")
-        if fusion == "lxmert" and image.trainable:
-            raise ValueError("fusion 'lxmert' reads frozen regions: encoders.image.trainable=false")
-        if image.name == "regions" and image.trainable:
-            raise ValueError("encoders.image 'regions' are kept features: trainable=false")
-        if image.name == "regions" and self.method == "self_training":
-            raise ValueError("self_training reads pictures of the corpus, which has no 'regions'")
+        if "image" in fusion.frozen and image.trainable:
+            raise ValueError(
+                f"fusion '{fusion.name}' reads frozen regions: encoders.image.trainable=false"
+            )
+        kind = image.declared
+        if not kind.trains and image.trainable:
+            raise ValueError(f"encoders.image '{kind.name}' are kept features: trainable=false")
+        if not kind.in_corpus and self.declared_method.learns_from_corpus:
+            raise ValueError(
+                f"{self.method} reads pictures of the corpus, which has no '{kind.name}'"
+            )
         for part, settings in (("text", text), ("image", image)):
             if settings.frozen_layers > 0 and not settings.trainable:
                 raise ValueError(
                     f"encoders.{part}.frozen_layers needs encoders.{part}.trainable=true"
                 )
-        for part, fidelity in (("text", text.fidelity), ("image", image.fidelity)):
-            unfit = fusion in JOINT or (part == "image" and image.name == "regions")
-            if fidelity == "released" and (unfit or getattr(self.encoders, part).trainable):
+            unfit = fusion.is_joint or (part == "image" and not kind.trains)
+            if settings.fidelity == "released" and (unfit or settings.trainable):
                 raise ValueError(f"encoders.{part}.fidelity=released is for frozen checkpoints")
-        if text.network != "transformer" and not text.trainable:
+        if not text.declared.pretrained and not text.trainable:
             raise ValueError(f"encoders.text.network '{text.network}' is new: trainable=true")
+
+    def _refuse_unfit_joint_encoders(self) -> None:
+        text, image, fusion = self.encoders.text, self.encoders.image, self.fusion.declared
+        if fusion.is_joint and not text.trainable:
+            raise ValueError(f"fusion '{fusion.name}' needs encoders.text.trainable=true")
+        if fusion.is_joint and not text.declared.pretrained:
+            raise ValueError(f"fusion '{fusion.name}' needs encoders.text.network=transformer")
+        if not fusion.is_one_model:
+            return
+        if not image.trainable or image.name != text.name:
+            raise ValueError(
+                f"fusion '{fusion.name}' is one model: encoders.image.trainable=true and the same"
+                " name under encoders.text and encoders.image"
+            )
+        if image.layers is not None or image.frozen_layers > 0:
+            raise ValueError(
+                f"fusion '{fusion.name}' is one model: set layers and frozen_layers under"
+                " encoders.text"
+            )

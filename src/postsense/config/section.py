@@ -1,8 +1,11 @@
 """What every group of settings has in common."""
 
-from typing import Final
+from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import AfterValidator, BaseModel, ConfigDict, JsonValue
+from pydantic_core import PydanticCustomError
+
+from postsense.registry.table import Registry
 
 # what a field of settings may carry as json_schema_extra
 AFTER_TRAINING: Final[dict[str, JsonValue]] = {"after_training": True}
@@ -15,3 +18,16 @@ class Section(BaseModel):
     """A group of settings: immutable, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+def name_in(registry: Registry[Any]) -> AfterValidator:
+    """What a field is annotated with that names an entry of a table."""
+
+    def known(name: str) -> str:
+        if name not in registry:
+            *others, last = (f"'{one}'" for one in registry)
+            problem, names = "input should be {names}", f"{', '.join(others)} or {last}"
+            raise PydanticCustomError("unknown_name", problem, {"names": names})
+        return name
+
+    return AfterValidator(known)

@@ -13,6 +13,7 @@ from postsense.data.embedded_pictures import PictureKeeper, path_in_struct
 from postsense.data.paths import AmbiguousPathError, PictureFinder
 from postsense.data.reading import Reading
 from postsense.data.split_names import known_split
+from postsense.registry.inputs import INPUTS
 
 _TWITTER_TIME: Final = "%a %b %d %H:%M:%S %z %Y"  # Wed Apr 17 18:57:37 +0000 2013
 
@@ -48,6 +49,7 @@ def cell_converters(
         "comments": _comments,
         "attributes": _words,
         "created_at": _time,
+        **{name: _text for name, one in INPUTS.items() if one.optional},
     }
 
 

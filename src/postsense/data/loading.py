@@ -159,7 +159,7 @@ def _refuse_different_parts(parts: Sequence[_Part]) -> None:
 
 def _source_names(raw: RawTable, columns: Columns) -> dict[str, str]:
     """Our column → the table's column; None of ours if a sub-folder gives the split."""
-    sources: dict[str, str] = columns.model_dump()
+    sources = columns.sources
     if raw.is_image_folder and columns.image == DEFAULT_COLUMNS.image:
         sources["image"] = "file_name"
     if raw.split is not None and raw.is_image_folder and columns.split == DEFAULT_COLUMNS.split:
@@ -169,11 +169,11 @@ def _source_names(raw: RawTable, columns: Columns) -> dict[str, str]:
 
 def _mapped(sources: Mapping[str, str], optional: Collection[str]) -> dict[str, str]:
     """The columns that the user named, and so expects; an image folder expects `file_name`."""
-    defaults = DEFAULT_COLUMNS.model_dump()
+    defaults = DEFAULT_COLUMNS.sources
     return {
         field: source
         for field, source in sources.items()
-        if source != defaults[field] and field not in optional
+        if source != defaults.get(field) and field not in optional
     }
 
 

@@ -266,7 +266,8 @@ def _grouped(
 def _vectors(prepared: PreparedPosts, text: Branch | None, image: Branch | None) -> Array:
     """Standardised features (n, D) of words and pictures, each as long as the other on average."""
     parts = []
-    for branch, column in ((text, prepared.columns.text), (image, prepared.columns.image)):
+    for name, branch in (("text", text), ("image", image)):
+        column = prepared.columns.get(name)
         assert branch is not None and isinstance(column, FeatureColumn)
         rows = column.rows[prepared.usable]
         mean, deviation = branch.mean.cpu().numpy(), branch.deviation.cpu().numpy()

@@ -51,7 +51,7 @@ def refuse_lacking(prepared: PreparedPosts, rows: Array) -> None:
 
     rows: of the posts that are clustered.
     """
-    columns = {"text": prepared.columns.text, "image": prepared.columns.image}
+    columns = {name: prepared.columns.get(name) for name in ("text", "image")}
     for name, column in columns.items():
         if isinstance(column, FeatureColumn) and not (column.rows[rows] >= 0).any():
             lacked = {"text": "words", "image": "pictures"}[name]

@@ -8,12 +8,22 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from postsense.batches import Comments, Pixels, TokenIds
+from postsense.config import FusionSettings
 from postsense.encoders.backbone import TextBackbone
 from postsense.encoders.embeddings import Embeddings
 from postsense.encoders.joint import embedded_words
 from postsense.errors import EncoderError
 from postsense.fusion.attention import TokenProjection, masked_softmax
+from postsense.fusion.comments import ReadsComments
+from postsense.fusion.given import Given
 from postsense.fusion.joined import Joined
+
+
+def build(given: Given, settings: FusionSettings) -> "Bitransformer":
+    """The bitransformer over the text encoder."""
+    backbone = given.text_backbone
+    width, dropout = settings.hidden, settings.input_dropout
+    return Bitransformer(backbone, given.widths["image"], width, dropout, settings.picture_tokens)
 
 
 class Bitransformer(nn.Module):
@@ -121,7 +131,7 @@ class Bitransformer(nn.Module):
         return getattr(config, "type_vocab_size", 0) >= 2
 
 
-class EarlyComments(nn.Module):
+class EarlyComments(ReadsComments):
     """Hint comments, each read with the picture by the joint model that reads the post.
 
     Source: Xu & Li 2022, Comment-Aware Self-Training, eq. 7, early fusion (no code was released).

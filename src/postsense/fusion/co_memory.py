@@ -3,9 +3,17 @@
 import torch
 from torch import Tensor, nn
 
+from postsense.config import FusionSettings
 from postsense.encoders.embeddings import Embeddings
 from postsense.fusion.attention import AdditiveAttention, TokenProjection
+from postsense.fusion.given import Given
 from postsense.fusion.joined import Joined
+
+
+def build(given: Given, settings: FusionSettings) -> "CoMemory":
+    """The fusion of words and picture."""
+    text, image = given.widths["text"], given.widths["image"]
+    return CoMemory(text, image, settings.hidden, settings.input_dropout)
 
 
 class CoMemory(nn.Module):

@@ -1,6 +1,7 @@
 """Hint comments beside any fusion: each modality looks for the comments that concern it."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +24,13 @@ class CommentVectors:
     present: Tensor
 
 
-class WithComments(nn.Module):
+class ReadsComments(nn.Module):
+    """A fusion that reads hint comments, over one that does not, which is its `fusion`."""
+
+    fusion: nn.Module
+
+
+class WithComments(ReadsComments):
     """Late fusion of hint comments with any fusion of picture and words.
 
     Source: Xu & Li 2022, Comment-Aware Self-Training, section 3.2, late fusion.
@@ -67,17 +74,20 @@ class WithComments(nn.Module):
 
 
 def comment_attentions(
-    name: str, fusion: nn.Module, hidden: int, fidelity: Fidelity = "corrected"
+    kind: Literal["bilinear", "additive", "pair"],
+    fusion: nn.Module,
+    hidden: int,
+    fidelity: Fidelity = "corrected",
 ) -> nn.ModuleDict:
-    """The attentions of a fusion by its name, one for each modality that it reads."""
+    """The attentions of a fusion, of its kind, one for each modality that it reads."""
     attentions = nn.ModuleDict()
     for modality in ("text", "image"):
         width = getattr(fusion, f"{modality}_query_dim")
         if width is None:
             continue
-        if name == "co_memory":
+        if kind == "additive":
             attentions[modality] = AdditiveAttention(hidden)
-        elif name == "hierarchical":
+        elif kind == "pair":
             attentions[modality] = PairAttention(hidden, fidelity)
         else:
             attentions[modality] = BilinearAttention(width, hidden)

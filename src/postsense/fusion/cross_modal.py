@@ -7,10 +7,16 @@ from torch.nn import functional as F
 from postsense.config import FusionSettings
 from postsense.encoders.embeddings import Embeddings, pool
 from postsense.fusion.attention import masked_softmax
+from postsense.fusion.given import Given
 from postsense.fusion.joined import Joined
 from postsense.fusion.layer_attention import LayerAttention
 
 States = tuple[Tensor, Tensor]  # (B, T, W) of words or (B, R, W) of regions, and their mask
+
+
+def build(given: Given, settings: FusionSettings) -> "CrossModal":
+    """The fusion over the last layers of the text encoder."""
+    return CrossModal(given.widths["text"], given.text_layers, given.widths["image"], settings)
 
 
 class CrossModal(nn.Module):

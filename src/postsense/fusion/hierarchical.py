@@ -5,9 +5,18 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from postsense.config import FusionSettings
 from postsense.encoders.embeddings import Embeddings, pool
 from postsense.fusion.attention import Fidelity, PairAttention, TokenProjection
+from postsense.fusion.given import Given
 from postsense.fusion.joined import Joined
+
+
+def build(given: Given, settings: FusionSettings) -> "Hierarchical":
+    """The fusion of words, picture and attributes."""
+    text, image, attributes = (given.widths[name] for name in ("text", "image", "attributes"))
+    hidden, dropout = settings.hidden, settings.input_dropout
+    return Hierarchical(text, image, attributes, hidden, dropout, settings.fidelity)
 
 
 class Hierarchical(nn.Module):

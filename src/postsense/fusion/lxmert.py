@@ -7,12 +7,21 @@ import torch
 from torch import Tensor, nn
 
 from postsense.batches import TokenIds
+from postsense.config import FusionSettings
 from postsense.encoders.embeddings import Embeddings, pool
 from postsense.encoders.joint import JointBackbone, embedded_words
 from postsense.encoders.regions import BOX
 from postsense.errors import EncoderError
 from postsense.fusion.attention import TokenProjection
+from postsense.fusion.given import Given
 from postsense.fusion.joined import Joined
+
+
+def build(given: Given, settings: FusionSettings) -> "Lxmert":
+    """LXMERT over a joint checkpoint, for regions of a detector or of another encoder."""
+    backbone, width = given.joint_backbone, given.widths["image"]
+    hidden, dropout = settings.hidden, settings.input_dropout
+    return Lxmert(backbone, width, hidden, dropout, with_boxes=given.with_boxes)
 
 
 class Lxmert(nn.Module):

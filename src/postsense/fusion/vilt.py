@@ -7,8 +7,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from postsense.batches import Pixels, TokenIds
+from postsense.config import FusionSettings
 from postsense.encoders.joint import JointBackbone, embedded_words
+from postsense.fusion.given import Given
 from postsense.fusion.joined import Joined
+
+
+def build(given: Given, settings: FusionSettings) -> "Vilt":
+    """ViLT over a joint checkpoint."""
+    return Vilt(given.joint_backbone, settings.hidden, settings.input_dropout)
 
 
 class Vilt(nn.Module):

@@ -4,6 +4,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from postsense.batches import PostBatch
+from postsense.config import LossSettings
+from postsense.losses.total import Weighted
+from postsense.outputs import PostOutput
+
 
 def cross_entropy_loss(
     logits: Tensor,
@@ -37,3 +42,18 @@ def balanced_class_weights(labels: Tensor, classes: int) -> Tensor:
     """
     counts = torch.bincount(labels, minlength=classes).float()
     return torch.where(counts > 0, len(labels) / (classes * counts.clamp(min=1)), 0.0)
+
+
+def classification_term(settings: LossSettings, class_weights: Tensor | None) -> Weighted:
+    """Cross-entropy on the labels of the batch, with the weight that ITC and ITM leave it.
+
+    class_weights: (K,) or None.
+    """
+
+    def term(output: PostOutput, batch: PostBatch) -> Tensor:
+        assert batch.labels is not None
+        weights = None if class_weights is None else class_weights.to(output.logits.device)
+        return cross_entropy_loss(output.logits, batch.labels, weights, settings.label_smoothing)
+
+    left = 1 - settings.itc - settings.itm
+    return Weighted(settings.classification * left, term)

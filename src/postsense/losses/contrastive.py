@@ -4,7 +4,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from postsense.batches import PostBatch
+from postsense.config import LossSettings
 from postsense.config.encoders import Fidelity
+from postsense.losses.total import Weighted
+from postsense.outputs import PostOutput
 
 
 def supervised_contrastive_loss(
@@ -56,3 +60,51 @@ def _directions(vectors: Tensor) -> Tensor:
     vectors = vectors.float()
     zero = (vectors == 0).all(dim=1, keepdim=True)
     return F.normalize(vectors.masked_fill(zero, 0.0), dim=1)
+
+
+def intra_text_term(settings: LossSettings, class_weights: Tensor | None = None) -> Weighted:
+    """Supervised contrast among the texts of the batch (L_clt)."""
+
+    def term(output: PostOutput, batch: PostBatch) -> Tensor:
+        assert output.aligned is not None
+        texts, rows = output.aligned.text, batch.present("text")
+        return _contrast(texts, texts, batch, rows, settings)
+
+    return Weighted(settings.intra_text, term)
+
+
+def intra_image_term(settings: LossSettings, class_weights: Tensor | None = None) -> Weighted:
+    """Supervised contrast among the pictures of the batch (L_cli)."""
+
+    def term(output: PostOutput, batch: PostBatch) -> Tensor:
+        assert output.aligned is not None
+        pictures, rows = output.aligned.image, batch.present("image")
+        return _contrast(pictures, pictures, batch, rows, settings)
+
+    return Weighted(settings.intra_image, term)
+
+
+def inter_modal_term(settings: LossSettings, class_weights: Tensor | None = None) -> Weighted:
+    """Supervised contrast of pictures with the texts of posts that have both (L_clm)."""
+
+    def term(output: PostOutput, batch: PostBatch) -> Tensor:
+        aligned = output.aligned
+        assert aligned is not None
+        return _contrast(aligned.image, aligned.text, batch, batch.has_both, settings)
+
+    return Weighted(settings.inter_modal, term)
+
+
+def _contrast(
+    anchors: Tensor, others: Tensor, batch: PostBatch, rows: Tensor, settings: LossSettings
+) -> Tensor:
+    """Vectors given twice are one view. rows: (B,) bool, the posts to compare."""
+    assert batch.labels is not None
+    return supervised_contrastive_loss(
+        anchors[rows],
+        others[rows],
+        batch.labels[rows],
+        settings.contrast_temperature,
+        same_view=anchors is others,
+        fidelity=settings.fidelity,
+    )

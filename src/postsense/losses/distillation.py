@@ -3,6 +3,10 @@
 from torch import Tensor
 from torch.nn import functional as F
 
+from postsense.batches import PostBatch
+from postsense.losses.total import Weighted
+from postsense.outputs import PostOutput
+
 
 def distillation_loss(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
     """Mean divergence of the student from the teacher, each post by its weight.
@@ -19,3 +23,13 @@ def distillation_loss(logits: Tensor, targets: Tensor, weights: Tensor) -> Tenso
     log_student = F.log_softmax(logits, dim=1)
     per_post = F.kl_div(log_student, targets, reduction="none").sum(dim=1)
     return (weights * per_post).mean()
+
+
+def distillation_term(weight: float) -> Weighted:
+    """Divergence from the soft labels of the batch, each by its weight."""
+
+    def term(output: PostOutput, batch: PostBatch) -> Tensor:
+        assert batch.targets is not None and batch.weights is not None
+        return distillation_loss(output.logits, batch.targets, batch.weights)
+
+    return Weighted(weight, term)

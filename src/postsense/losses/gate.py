@@ -7,7 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from postsense.batches import PostBatch
+from postsense.config import LossSettings
 from postsense.config.encoders import Fidelity
+from postsense.outputs import PostOutput
 
 CLOSE = 1e-9  # cosines that differ by less are equal but for rounding
 
@@ -85,3 +88,12 @@ def released_consistency(text: Tensor, image: Tensor, labels: Tensor) -> Consist
         alike = torch.sigmoid(text.detach().float() @ image.detach().float().T)
     same = labels[:, None] == labels[None, :]
     return Consistency(int((alike < alike.diagonal().mean()).sum()), int(same.sum()))
+
+
+def second_step_needed(output: PostOutput, batch: PostBatch, settings: LossSettings) -> bool:
+    """Whether words and pictures of the batch are matched too badly to leave out inter_modal."""
+    aligned, rows = output.aligned, batch.has_both
+    assert aligned is not None and batch.labels is not None
+    threshold, fidelity = settings.gate_threshold, settings.fidelity
+    text, image, labels = aligned.text[rows], aligned.image[rows], batch.labels[rows]
+    return needs_second_step(text, image, labels, threshold, fidelity)

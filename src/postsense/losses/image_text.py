@@ -4,6 +4,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from postsense.batches import PostBatch
+from postsense.config import LossSettings
+from postsense.losses.total import Weighted
+from postsense.outputs import PostOutput
+
 
 def image_text_contrastive_loss(
     text: Tensor, image: Tensor, scale: Tensor, same: Tensor | None = None
@@ -80,3 +85,31 @@ def draw_swaps(
 def same_content(contents: Tensor) -> Tensor:
     """(B, B) bool, which posts share their text or their picture. contents: (B, 2) int64."""
     return (contents[:, None] == contents[None, :]).any(dim=2)
+
+
+def contrastive_term(settings: LossSettings, class_weights: Tensor | None = None) -> Weighted:
+    """ITC over the posts of the batch that have words and a picture."""
+
+    def term(output: PostOutput, batch: PostBatch) -> Tensor:
+        aligned, rows = output.aligned, batch.has_both
+        assert aligned is not None and batch.contents is not None
+        return image_text_contrastive_loss(
+            aligned.text[rows],
+            aligned.image[rows],
+            aligned.scale,
+            same_content(batch.contents[rows]),
+        )
+
+    return Weighted(settings.itc, term)
+
+
+def matching_term(settings: LossSettings, class_weights: Tensor | None = None) -> Weighted:
+    """ITM over the posts of the batch that have words and a picture."""
+
+    def term(output: PostOutput, batch: PostBatch) -> Tensor:
+        logits, swaps, rows = output.match_logits, batch.swaps, batch.has_both
+        assert logits is not None and swaps is not None
+        matches = swaps == torch.arange(len(swaps), device=swaps.device)
+        return image_text_matching_loss(logits[rows], matches[rows])
+
+    return Weighted(settings.itm, term)

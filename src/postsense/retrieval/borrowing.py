@@ -81,7 +81,7 @@ def borrow_for_training(
     found = searcher.search(queries, wanted, progress)
     hints = _lend_comments(searcher.corpus, found.first(config.retrieval.posts), config.comments)
     pairs = None
-    if config.method == "self_training":
+    if config.declared_method.learns_from_corpus:
         nearest = found.first(config.self_training.neighbors)
         pairs = _pair(searcher.corpus, nearest, train, first_row=len(posts))
     return Borrowed(searcher.alpha, hints, pairs)

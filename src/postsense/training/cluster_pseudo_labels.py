@@ -34,7 +34,7 @@ from postsense.inference import predict_logits, predict_outputs
 from postsense.inputs import pick_device
 from postsense.model import Branch, PostModel
 from postsense.progress import Progress, silent
-from postsense.training.clusters import Clusters, cluster_vectors, equal_scaled
+from postsense.training.clusters import Clusters, cluster_vectors, equal_scaled, need_packages
 from postsense.training.labeled import TrainingData, labeled_phase, new_model
 from postsense.training.loop import run_phase
 from postsense.training.phase import Renewal
@@ -44,6 +44,11 @@ from postsense.training.trained import Trained
 Array = np.ndarray[Any, Any]
 logger = logging.getLogger(__name__)
 _SHUFFLE, _CLUSTER, _RESAMPLE, _WEIGHTS = range(4)  # each kind of choice has seeds of its own
+
+
+def prepare_cluster_pseudo_labels(config: Config) -> None:
+    """Import what the clustering needs. Raises: CorpusError: it is not installed."""
+    need_packages(config.clustering)
 
 
 def train_cluster_pseudo_labels(

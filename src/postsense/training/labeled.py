@@ -10,21 +10,14 @@ from postsense.batches import PostBatch, PostDataset
 from postsense.build import build_model, load_encoders
 from postsense.config import Config
 from postsense.encoders.features import FeatureColumn, statistics
-from postsense.encoders.regions import REGIONS
 from postsense.errors import DataError
 from postsense.losses.classification import balanced_class_weights
-from postsense.losses.total import (
-    Weighted,
-    classification_term,
-    contrastive_term,
-    inter_modal_term,
-    intra_image_term,
-    intra_text_term,
-    matching_term,
-    second_step_needed,
-)
+from postsense.losses.gate import second_step_needed
+from postsense.losses.total import Weighted
 from postsense.model import Branch, PostModel
 from postsense.outputs import PostOutput
+from postsense.registry.losses import LOSSES, Loss
+from postsense.registry.table import load_object
 from postsense.retrieval.borrowing import Pairs
 from postsense.training.mismatches import show_mismatches
 from postsense.training.phase import Phase, SecondStep, Stream, as_it_is
@@ -59,8 +52,9 @@ def labeled_phase(
     beside: other streams of posts. The image-text losses look at the labelled posts alone.
     Raises: DataError: image-text losses of posts that all have the same text or picture.
     """
-    mismatches = config.losses.itm > 0
-    if mismatches or config.losses.itc > 0:
+    asked = config.losses.asked
+    mismatches = any(loss.matched for loss in asked)
+    if any(loss.contents for loss in asked):
         _refuse_all_alike(data.train)
     return Phase(
         name=name,
@@ -71,6 +65,7 @@ def labeled_phase(
         seed=config.seed,
         beside=beside,
         second=_second_step(config),
+        small=config.fusion.declared.small,
         view=show_mismatches(config.losses.mismatched) if mismatches else as_it_is,
     )
 
@@ -83,14 +78,14 @@ def new_model(data: TrainingData, config: Config) -> PostModel:
         run that cannot be started from.
     """
     torch.manual_seed(config.seed)
-    text, image = data.train.columns.text, data.train.columns.image
+    text, image = data.train.columns.get("text"), data.train.columns.get("image")
     _refuse_lacking(text, data.train.rows, "a text")
     _refuse_lacking(image, data.train.rows, "a picture")
     encoders = load_encoders(config, _width(text), _width(image))
     model = build_model(config, encoders, len(data.classes))
     _standardize(model.text, text, data.train.rows)
-    if not (config.fusion.name == "lxmert" and config.encoders.image.name == REGIONS):
-        _standardize(model.image, image, data.train.rows)  # which LXMERT reads as they are
+    if config.encoders.image.declared.trains or not config.fusion.declared.raw_regions:
+        _standardize(model.image, image, data.train.rows)
     if config.training.start_from is not None:
         start_from(model, config.training.start_from, config.seed)
     return model
@@ -107,30 +102,31 @@ def loss_terms(data: TrainingData, config: Config) -> Mapping[str, Weighted]:
     if config.losses.class_weights == "balanced" and data.train.labels is not None:
         weights = balanced_class_weights(torch.from_numpy(data.train.labels), len(data.classes))
     losses = config.losses
-    terms = {"classification": classification_term(losses, weights)}
-    if losses.itc > 0:
-        terms["itc"] = contrastive_term(losses.itc)
-    if losses.itm > 0:
-        terms["itm"] = matching_term(losses.itm)
-    if losses.intra_text > 0:
-        terms["intra_text"] = intra_text_term(losses)
-    if losses.intra_image > 0:
-        terms["intra_image"] = intra_image_term(losses)
-    if losses.inter_modal > 0 and losses.inter_step == "same":
-        terms["inter_modal"] = inter_modal_term(losses)
-    return terms
+    return {
+        loss.name: _term(loss, config, weights)
+        for loss in LOSSES.values()
+        if (loss in losses.asked or loss.name == "classification")
+        and not (loss.own_step and losses.has_second_step)
+    }
+
+
+def _term(loss: Loss, config: Config, class_weights: torch.Tensor | None = None) -> Weighted:
+    """What the declaration of a loss builds."""
+    term: Weighted = load_object(loss.term)(config.losses, class_weights)
+    return term
 
 
 def _second_step(config: Config) -> SecondStep | None:
     """The contrast across modalities in a step of its own, if the settings ask for it."""
     losses = config.losses
-    if losses.inter_modal == 0 or losses.inter_step == "same":
+    if not losses.has_second_step:
         return None
 
     def needed(output: PostOutput, batch: PostBatch) -> bool:
         return second_step_needed(output, batch, losses)
 
-    return SecondStep({"inter_modal": inter_modal_term(losses)}, needed, reads="aligned")
+    terms = {loss.name: _term(loss, config) for loss in losses.asked if loss.own_step}
+    return SecondStep(terms, needed, reads="aligned")
 
 
 def _refuse_all_alike(train: PostDataset) -> None:

@@ -16,9 +16,6 @@ from postsense.config import TrainingSettings
 from postsense.data.batching import epoch_batches, spread_batches
 from postsense.errors import RunError
 from postsense.evaluation.metrics import HIGHER_IS_BETTER, headline_metric
-from postsense.fusion.comments import WithComments
-from postsense.fusion.concat import Concat
-from postsense.fusion.cross_modal import CrossModal
 from postsense.inference import predict_logits
 from postsense.inputs import pick_device
 from postsense.losses.total import Weighted, total_loss
@@ -51,7 +48,7 @@ def run_phase(
     folder: where the checkpoint is kept; a phase found there goes on as if never interrupted.
     Raises: RunError: the loss is not finite.
     """
-    with _threads(model):
+    with _threads(phase, model):
         return _run_phase(phase, model, folder, progress)
 
 
@@ -83,16 +80,14 @@ def _run_phase(phase: Phase, model: PostModel, folder: Path, progress: Progress)
 
 
 @contextmanager
-def _threads(model: PostModel) -> Iterator[None]:
+def _threads(phase: Phase, model: PostModel) -> Iterator[None]:
     """One CPU thread where only vectors are fused, or words are read one after the other.
 
     Such products are too small to share: threads that wait for each other cost more than they
     give, on a busy machine many times more, and the sums would depend on the number of cores.
     """
     before = torch.get_num_threads()
-    fusion = model.fusion.fusion if isinstance(model.fusion, WithComments) else model.fusion
-    large = model.trains_encoder or not isinstance(fusion, Concat | CrossModal)
-    torch.set_num_threads(before if large else 1)
+    torch.set_num_threads(1 if phase.small and not model.encodes else before)
     try:
         yield
     finally:

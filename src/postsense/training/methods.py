@@ -16,27 +16,17 @@ from postsense.data.splitting import Splits, classes_without, split_posts, thin_
 from postsense.encoders.unread import warn_of_unread
 from postsense.errors import ConfigError
 from postsense.evaluation.metrics import positive_number
-from postsense.inputs import PreparedPosts, prepare_posts, reads_pairs, reads_text
+from postsense.inputs import PreparedPosts, prepare_posts, reads_text
 from postsense.posts import Posts
 from postsense.processes import is_main
 from postsense.progress import Progress, silent
+from postsense.registry.table import load_object
 from postsense.retrieval.borrowing import borrow_for_training
-from postsense.training.cluster_pseudo_labels import train_cluster_pseudo_labels
-from postsense.training.clusters import need_packages
 from postsense.training.labeled import TrainingData
-from postsense.training.self_training import train_self_training
-from postsense.training.supervised import train_supervised
 from postsense.training.trained import Trained
-from postsense.training.two_step_contrastive import train_two_step_contrastive
 
 _ONE_AT_A_TIME = Lock()
 logger = logging.getLogger(__name__)
-METHODS = {
-    "supervised": train_supervised,
-    "self_training": train_self_training,
-    "two_step_contrastive": train_two_step_contrastive,
-    "cluster_pseudo_labels": train_cluster_pseudo_labels,
-}
 
 
 @dataclass(frozen=True)
@@ -47,14 +37,9 @@ class Fitted:
     trained: Trained
 
 
-def labels_train(config: Config) -> bool:
-    """Whether the method learns from the labels of train, rather than from all its posts alike."""
-    return config.method != "cluster_pseudo_labels"
-
-
 def required_columns(config: Config) -> tuple[str, ...]:
     """Our names of the columns that a table of posts must have for the method to learn from it."""
-    return ("label",) if labels_train(config) else ()
+    return ("label",) if config.declared_method.learns_from_labels else ()
 
 
 def split_for_method(posts: Posts, validation: Posts | None, config: Config) -> Splits:
@@ -68,7 +53,7 @@ def split_for_method(posts: Posts, validation: Posts | None, config: Config) -> 
         validation,
         validation_fraction=config.data.validation_fraction,
         seed=config.seed,
-        unlabeled="leave_out" if labels_train(config) else "keep",
+        unlabeled="leave_out" if config.declared_method.learns_from_labels else "keep",
     )
     positive_number(splits.classes, config.data.positive_class, posts.label_kind)
     for line in remarks_on(posts, splits):
@@ -93,9 +78,10 @@ def prepare_splits(splits: Splits, config: Config, progress: Progress = silent) 
     Raises: ConfigError: self-training without a corpus. DataError, CorpusError: too many bad rows,
         a corpus that cannot be used, or a package that is missing.
     """
-    if config.method == "cluster_pseudo_labels":
-        need_packages(config.clustering)
-    if config.method == "self_training" and config.retrieval.corpus is None:
+    method = config.declared_method
+    if method.prepare is not None:
+        load_object(method.prepare)(config)
+    if method.learns_from_corpus and config.retrieval.corpus is None:
         fix = "Name one with --corpus; build it with 'postsense corpus build TABLE --out CORPUS'."
         raise ConfigError("retrieval.corpus", "a corpus to learn from", "none", fix)
     if is_main() and reads_text(config):
@@ -123,7 +109,8 @@ def fit_classifier(
 def _fit_classifier(
     splits: Splits, prepared: PreparedPosts, config: Config, folder: Path, progress: Progress
 ) -> Fitted:
-    if labels_train(config):
+    labeled = config.declared_method.learns_from_labels
+    if labeled:
         splits = thin_train(splits, config.data.train_fraction, config.seed)
     train = np.intersect1d(splits.train, prepared.usable)
     borrowed, pairs = prepared.borrowed, None
@@ -132,16 +119,17 @@ def _fit_classifier(
     data = TrainingData(
         train=prepared.dataset(
             train,
-            splits.classes if labels_train(config) else None,
-            with_contents=reads_pairs(config),
+            splits.classes if labeled else None,
+            with_contents=any(loss.compares for loss in config.losses.asked),
         ),
         val=_labeled(splits.val, splits, prepared),
         classes=splits.classes,
         pairs=pairs,
         ids=prepared.posts.column("id"),
-        naming=None if labels_train(config) else _naming(splits, prepared, config),
+        naming=None if labeled else _naming(splits, prepared, config),
     )
-    trained = METHODS[config.method](data, config, folder, progress)
+    train_method = load_object(config.declared_method.train)
+    trained: Trained = train_method(data, config, folder, progress)
     if borrowed is not None:  # new posts must be compared with the corpus as these were
         assert config.retrieval.corpus is not None
         known = {"alpha": borrowed.alpha, "corpus": config.retrieval.corpus.resolve()}
@@ -154,14 +142,14 @@ def _fit_classifier(
 def _seen(splits: Splits, prepared: PreparedPosts, data: TrainingData, config: Config) -> Seen:
     """What is seen in training: labelled posts, retrieved ones with their soft labels, and val."""
     keys, learned = prepared.content_keys, [data.train.rows]
-    if config.method == "self_training" and data.pairs is not None:
+    if data.pairs is not None:
         learned.append(data.pairs.rows)
     chosen_by = data.val if data.naming is None else data.naming
     rows = np.concatenate(learned)
     return Seen.of(
-        trained=keys[rows] if labels_train(config) else keys[:0],
+        trained=keys[rows] if config.declared_method.learns_from_labels else keys[:0],
         selected=keys[chosen_by.rows],
-        grouped=keys[:0] if labels_train(config) else keys[rows],
+        grouped=keys[:0] if config.declared_method.learns_from_labels else keys[rows],
         tested=keys[splits.test],
     )
 

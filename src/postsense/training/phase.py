@@ -66,7 +66,8 @@ class Phase:
     see the stream once an epoch; the losses are added.
     val without posts: nothing to select by, so the last epoch is kept. view: as in Stream, of
     the batches of train. second: what follows each step. renew: asked before each epoch, by its
-    number, for the posts that it trains on in place of train.
+    number, for the posts that it trains on in place of train. small: the fusion's products are too
+    small for more than one thread.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Phase:
     beside: tuple[Stream, ...] = ()
     view: View = as_it_is
     second: SecondStep | None = None
+    small: bool = False
     renew: Callable[[PostModel, int], Renewal] | None = None
 
     @property

@@ -26,7 +26,7 @@ from postsense.errors import DataError
 from postsense.evaluation.metrics import HIGHER_IS_BETTER
 from postsense.inference import predict_logits, softmax
 from postsense.inputs import pick_device
-from postsense.losses.total import distillation_term
+from postsense.losses.distillation import distillation_term
 from postsense.progress import Progress, silent
 from postsense.retrieval.borrowing import Pairs
 from postsense.training.comment_dropout import drop_comments

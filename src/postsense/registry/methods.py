@@ -1,0 +1,62 @@
+"""The methods: what each learns from and needs. A new one is a line here and a file of its own."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from postsense.registry.table import Registry
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to train a classifier.
+
+    train: "module:function" of (TrainingData, Config, folder of checkpoints, progress) that returns
+    Trained. prepare: "module:function" of Config that refuses what is missing on this machine,
+    before posts are encoded; None: nothing can be.
+    preset: the settings that come with it. learns_from_labels: of train; else it names its classes
+    by a few labels of val. learns_from_corpus: it learns from similar posts of a corpus, which must
+    be named. second_step: it needs a loss with an update of its own.
+    """
+
+    name: str
+    title: str
+    train: str | Callable[..., Any]
+    prepare: str | Callable[..., None] | None = None
+    preset: str | None = None
+    learns_from_labels: bool = True
+    learns_from_corpus: bool = False
+    second_step: bool = False
+
+
+METHODS = Registry(
+    "method",
+    [
+        Method(
+            "supervised",
+            "labels alone",
+            "postsense.training.supervised:train_supervised",
+        ),
+        Method(
+            "self_training",
+            "labels, and soft labels of similar posts of a corpus",
+            "postsense.training.self_training:train_self_training",
+            learns_from_corpus=True,
+        ),
+        Method(
+            "two_step_contrastive",
+            "labels, and contrast within, then across modalities",
+            "postsense.training.two_step_contrastive:train_two_step_contrastive",
+            preset="spp-scl",
+            second_step=True,
+        ),
+        Method(
+            "cluster_pseudo_labels",
+            "clusters of unlabelled posts, named by a few labels",
+            "postsense.training.cluster_pseudo_labels:train_cluster_pseudo_labels",
+            prepare="postsense.training.cluster_pseudo_labels:prepare_cluster_pseudo_labels",
+            preset="itrp",
+            learns_from_labels=False,
+        ),
+    ],
+)
