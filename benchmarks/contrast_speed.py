@@ -44,7 +44,7 @@ def epoch_of(posts: Posts, config: Config) -> tuple[int, float]:
     prepared = prepare_splits(splits, config)
     times = []
     for _ in range(REPEATS + 1):
-        train = prepared.dataset(splits.train, splits.classes, with_contents=True)
+        train = prepared.dataset(splits.train, splits.classes, aligns=True)
         none = prepared.dataset(splits.train[:0], splits.classes)
         data = TrainingData(train, none, splits.classes)
         model = new_model(data, config)

@@ -181,7 +181,7 @@ def cost_of_matching(posts: Posts, config: Config, steps: int) -> list[float]:
     """How many times as long a step takes with matching, outputs used again or a second pass."""
     prepared = prepare_posts(posts, config)
     classes = tuple(sorted({*posts.column("label")}))
-    dataset = prepared.dataset(prepared.usable, classes, with_contents=True)
+    dataset = prepared.dataset(prepared.usable, classes, aligns=True)
     lengths, view = dataset.lengths, show_mismatches(0.5)
     batches = cycled(epoch_batches(len(dataset), BATCH, seed=0, epoch=0, lengths=lengths))
     sides = []

@@ -184,7 +184,7 @@ def test_no_posts_give_no_logits(dataset: PostDataset, fusion: str) -> None:
 
 def with_contents(dataset: PostDataset) -> PostDataset:
     contents = np.arange(2 * POSTS).reshape(POSTS, 2)
-    return PostDataset(dataset.columns, dataset.rows, contents=contents)
+    return PostDataset(dataset.columns, dataset.rows, contents=contents, aligns=True)
 
 
 def make_aligning_model() -> PostModel:

@@ -32,6 +32,7 @@ def modality(seed: int) -> Embeddings:
 BATCH = PostBatch(
     {"text": modality(1), "image": modality(2)},
     contents=torch.arange(POSTS).repeat(2, 1).T,
+    aligns=True,
     swaps=SWAPS,
 )
 
@@ -120,7 +121,7 @@ def test_a_projection_is_what_the_fusion_reads_and_what_is_contrasted() -> None:
 
 
 def test_posts_outside_training_are_not_asked() -> None:
-    output = make_model()(replace(BATCH, contents=None, swaps=None))
+    output = make_model()(replace(BATCH, aligns=False, swaps=None))
 
     assert output.aligned is None and output.match_logits is None
 

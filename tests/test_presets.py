@@ -152,7 +152,7 @@ def test_swapped_posts_are_judged_with_the_words_they_are_shown_and_encoded_once
 ) -> None:
     config = configured(preset, **{"losses.itm": 0.1, **values})
     prepared = prepare_posts(load_posts(rows), config)
-    train = prepared.dataset(np.arange(6), CLASSES, with_contents=True)
+    train = prepared.dataset(np.arange(6), CLASSES, aligns=True)
     model = new_model(TrainingData(train, train, CLASSES), config).eval()
     batch, swaps, calls = train[np.arange(6)], torch.tensor([0, 2, 2, 4, 4, 5]), list[str]()
     for name, part in model.named_modules():

@@ -35,7 +35,7 @@ def titled(post_rows: Rows) -> Rows:
     for number, row in enumerate(post_rows):
         headline = None if number % 10 == 9 else row["text"]
         picture = post_rows[0]["image"]
-        rows.append({**row, "text": "bus line", "image": picture, "headline": headline})
+        rows.append({**row, "text": f"post {number}", "image": picture, "headline": headline})
     return rows
 
 
@@ -44,12 +44,12 @@ def test_what_the_title_says_decides(fusion: str, titled: Rows, tmp_path: Path) 
     classifier = PostClassifier(**{"fusion.name": fusion, **TITLED}).fit(titled)
     classifier.save(tmp_path / "model")
     back = PostClassifier.load(tmp_path / "model")
-    whole = [row for row in titled if row["headline"]]
+    held_out = [row for row in titled if row["headline"] and row["split"] == "test"]
 
-    assert back.score(whole) > 0.9
+    assert back.score(held_out) == 1.0
     np.testing.assert_array_equal(back.predict_proba(titled), classifier.predict_proba(titled))
     blind = PostClassifier(**{"fusion.name": fusion, **TITLED, "data.columns.title": None})
-    assert blind.fit(titled).score(whole) < 0.5
+    assert blind.fit(titled).score(held_out) < 0.7
 
 
 def test_it_goes_with_the_words_where_these_are_swapped(titled: Rows) -> None:
@@ -66,7 +66,7 @@ def test_it_goes_with_the_words_where_these_are_swapped(titled: Rows) -> None:
     swaps = torch.tensor([1, 0, 3, 2])
     words = {name: batch[name].take(swaps) for name in ("text", "title")}
 
-    with torch.inference_mode():
+    with torch.no_grad():
         asked = fitted.model(replace(batch, swaps=swaps)).match_logits
         exchanged = fitted.model(replace(batch, read={**batch.read, **words}))
 

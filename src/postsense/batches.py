@@ -81,7 +81,8 @@ class PostBatch:
     read: by the names of `registry.inputs`, in their order. comments: None if none are read.
     labels: (B,) int64 or None. targets: (B, K) soft labels, weights: (B,) how much each counts.
     contents: (B, 2) int64, numbers of the text and of the picture, equal where these are the same;
-    None where the image-text losses do not look. swaps: (B,) int64, the post whose words the model
+    None where the image-text losses do not look. aligns: whether losses compare words and pictures
+    of the batch, so that the model gives the vectors for it. swaps: (B,) int64, the post whose words the model
     is shown with each picture, to tell whether they match; None: it is not asked.
     is_standardized: what is read as embeddings has been scaled, see `PostModel.standardized`.
     """
@@ -92,6 +93,7 @@ class PostBatch:
     targets: Tensor | None = None
     weights: Tensor | None = None
     contents: Tensor | None = None
+    aligns: bool = False
     swaps: Tensor | None = None
     is_standardized: bool = False
 
@@ -219,7 +221,7 @@ class PostDataset(Dataset[PostBatch]):
 
     rows: (n,) positions in the columns. comment_rows: (n,) positions of the posts whose comments
     they have, None: their own. labels: (n,) class numbers. targets: (n, K); weights: (n,).
-    contents: (n, 2), as in PostBatch.
+    contents: (n, 2), and aligns, as in PostBatch.
     """
 
     columns: PostColumns
@@ -229,6 +231,7 @@ class PostDataset(Dataset[PostBatch]):
     targets: Array | None = None
     weights: Array | None = None
     contents: Array | None = None
+    aligns: bool = False
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -256,6 +259,7 @@ class PostDataset(Dataset[PostBatch]):
             targets=_taken(self.targets, posts),
             weights=_taken(self.weights, posts),
             contents=_taken(self.contents, posts),
+            aligns=self.aligns,
         )
 
     def loader(self, batches: Sequence[Array], workers: int = 0) -> DataLoader[PostBatch]:

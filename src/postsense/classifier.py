@@ -187,7 +187,7 @@ def predict_rows(
     _refuse_unknown_tokens(classifier, prepared)
     config, workers = classifier.config, classifier.config.training.workers
     aligned = with_aligned and classifier.model.alignment is not None
-    dataset = prepared.dataset(rows, with_contents=aligned)
+    dataset = prepared.dataset(rows, aligns=aligned)
     outputs = predict_outputs(
         classifier.model, dataset, pick_device(config.training), workers=workers, progress=progress
     )

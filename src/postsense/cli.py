@@ -26,6 +26,7 @@ from postsense.escaping import (
     shown_lines,
 )
 from postsense.processes import is_main, part_ways, process_count
+from postsense.registry.methods import METHODS
 from postsense.tasks_cli import combine, relabel
 
 if TYPE_CHECKING:
@@ -151,10 +152,7 @@ def train(
     out: Annotated[Path, typer.Option(help="Run folder; the same command resumes it.")],
     method: Annotated[
         str | None,
-        typer.Option(
-            help="Training method: supervised, self_training, two_step_contrastive or"
-            " cluster_pseudo_labels."
-        ),
+        typer.Option(help=f"Training method: {', '.join(METHODS)}."),
     ] = None,
     corpus: CorpusOption = None,
     preset: Annotated[str | None, typer.Option(help="Settings that ship with postsense.")] = None,

@@ -68,16 +68,19 @@ class PreparedPosts:
     borrowed: Borrowed | None = None
 
     def dataset(
-        self, rows: Array, classes: Sequence[str] | None = None, *, with_contents: bool = False
+        self, rows: Array, classes: Sequence[str] | None = None, *, aligns: bool = False
     ) -> PostDataset:
-        """The dataset of some rows, with class numbers if the classes are given."""
-        contents = self.contents[rows] if with_contents else None
+        """The dataset of some rows, with class numbers if the classes are given.
+
+        aligns: whether words and pictures of its batches are compared.
+        """
+        contents = self.contents[rows] if aligns else None
         if classes is None:
-            return PostDataset(self.columns, rows, contents=contents)
+            return PostDataset(self.columns, rows, contents=contents, aligns=aligns)
         number = {name: index for index, name in enumerate(classes)}
         names = self.posts.column("label")
         labels = np.array([number[names[row]] for row in rows], dtype=np.int64)
-        return PostDataset(self.columns, rows, labels, contents=contents)
+        return PostDataset(self.columns, rows, labels, contents=contents, aligns=aligns)
 
     @cached_property
     def contents(self) -> Array:

@@ -104,8 +104,8 @@ class PostModel(nn.Module):
     All inputs that are words, hint comments too, go through the branch for words. Without a branch
     token ids and pixels go to the fusion as they are: joint models encode them together. The fusion
     takes what is read in the order of `registry.inputs`.
-    alignment and match_head are there if the image-text losses are asked for. They look at the
-    posts that have contents, those of training, and never at comments: a comment retrieved for a
+    alignment and match_head are there if the image-text losses are asked for. They look at batches
+    that ask for it, those of training, and never at comments: a comment retrieved for a
     post would tell whether its words were swapped.
     """
 
@@ -152,7 +152,7 @@ class PostModel(nn.Module):
             fused=joined.fused,
             read={name: part for name, part in read.items() if isinstance(part, Embeddings)},
             comment_weights=joined.comment_weights,
-            aligned=self._align(read, joined) if batch.contents is not None else None,
+            aligned=self._align(read, joined) if batch.aligns else None,
             match_logits=self._match(read, joined, batch.swaps),
         )
 
@@ -173,7 +173,7 @@ class PostModel(nn.Module):
         Where the fusion itself makes those vectors, it goes no further: fused is (B, 0), logits
         are (B, 0), and layers behind the vectors see no batch. Else everything is there.
         """
-        if self.aligned_vectors != "own" or self.alignment is None or batch.contents is None:
+        if self.aligned_vectors != "own" or self.alignment is None or not batch.aligns:
             everything: PostOutput = self(batch)
             return everything
         read, fusion = self._encoded(batch), cast("Any", self._without_comments)

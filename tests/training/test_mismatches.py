@@ -10,7 +10,9 @@ from postsense.training.mismatches import show_mismatches
 def batch_of(posts: int) -> PostBatch:
     present = torch.ones(posts, dtype=torch.bool)
     text, image = Embeddings(torch.randn(posts, 2), present), Embeddings(torch.rand(2), present)
-    return PostBatch({"text": text, "image": image}, contents=torch.arange(posts).repeat(2, 1).T)
+    return PostBatch(
+        {"text": text, "image": image}, contents=torch.arange(posts).repeat(2, 1).T, aligns=True
+    )
 
 
 def test_some_posts_get_other_words_beside_their_own() -> None:

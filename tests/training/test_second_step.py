@@ -145,7 +145,9 @@ def cross_modal() -> tuple[PostModel, PostBatch]:
     seen = torch.ones(3, 6, dtype=torch.bool)
     image = Embeddings(torch.randn(3, 5), seen.all(dim=1), torch.randn(3, 6, 5), seen)
     contents = torch.arange(6).view(3, 2)
-    batch = replace(posts()[np.arange(3)], read={"text": text, "image": image}, contents=contents)
+    batch = replace(
+        posts()[np.arange(3)], read={"text": text, "image": image}, contents=contents, aligns=True
+    )
     model = PostModel(*branches, fusion, nn.Linear(7, 3), alignment, aligned="own")
     return model, batch
 

@@ -35,7 +35,7 @@ def training_data(rows: list[dict[str, Any]], config: Config, train: Any = None)
     chosen = np.arange(27) if train is None else np.asarray(train)
     return TrainingData(
         prepared.dataset(
-            chosen, CLASSES, with_contents=any(loss.compares for loss in config.losses.asked)
+            chosen, CLASSES, aligns=any(loss.compares for loss in config.losses.asked)
         ),
         prepared.dataset(np.arange(27, 36), CLASSES),
         CLASSES,

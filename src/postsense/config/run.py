@@ -97,8 +97,11 @@ class Config(Section):
             )
         least = max(fusion.least_batch, 2 if compared else 1)
         if batch_size < least:
+            needy = "".join(
+                f", and '{name}'," for name, one in FUSIONS.items() if one.least_batch > 1
+            )
             raise ValueError(
-                f"losses that compare posts, and 'cross_modal', need training.batch_size >= {least}"
+                f"losses that compare posts{needy} need training.batch_size >= {least}"
             )
 
     def _refuse_unfit_method(self) -> None:

@@ -11,6 +11,7 @@ from postsense.config import TextEncoderSettings
 from postsense.encoders.backbone import EncoderNetwork
 from postsense.encoders.pretrained import dual_part, load_model, wrong_modality
 from postsense.errors import EncoderError
+from postsense.registry.table import load_object
 
 FILTER_WIDTHS = (3, 4, 5)
 FILTERS = 100  # of each width
@@ -103,7 +104,8 @@ def load_word_network(
     words = part.get_input_embeddings()  # type: ignore[operator]
     if not isinstance(words, nn.Embedding):
         raise wrong_modality(where, "text", model)
-    network = CnnNetwork(words) if settings.network == "cnn" else BilstmNetwork(words)
+    assert settings.declared.build is not None
+    network: CnnNetwork | BilstmNetwork = load_object(settings.declared.build)(words)
     return network.eval()
 
 

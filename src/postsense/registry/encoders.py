@@ -1,6 +1,8 @@
 """The kinds of encoders: what reads words, and where features of pictures come from."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from postsense.registry.table import Registry
 
@@ -9,13 +11,18 @@ from postsense.registry.table import Registry
 class WordNetwork:
     """What reads the words of a text encoder: `encoders.text.network`.
 
-    pretrained: it comes trained, so that it may stay frozen, and the tokens of several of its
-    layers can be read; else it is a new network over the word embeddings of a checkpoint.
+    build: "module:class" of a new network, made of the word embeddings of a checkpoint; None: the
+    checkpoint itself, which comes trained, may stay frozen and has layers whose tokens can be read.
     """
 
     name: str
     title: str
-    pretrained: bool
+    build: str | Callable[..., Any] | None = None
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether it comes trained."""
+        return self.build is None
 
 
 @dataclass(frozen=True)
@@ -36,9 +43,17 @@ class ImageEncoderKind:
 WORD_NETWORKS = Registry(
     "network",
     [
-        WordNetwork("transformer", "the checkpoint as it is", pretrained=True),
-        WordNetwork("bilstm", "a new BiLSTM over its word embeddings", pretrained=False),
-        WordNetwork("cnn", "a new CNN over its word embeddings", pretrained=False),
+        WordNetwork("transformer", "the checkpoint as it is"),
+        WordNetwork(
+            "bilstm",
+            "a new BiLSTM over its word embeddings",
+            "postsense.encoders.word_networks:BilstmNetwork",
+        ),
+        WordNetwork(
+            "cnn",
+            "a new CNN over its word embeddings",
+            "postsense.encoders.word_networks:CnnNetwork",
+        ),
     ],
 )
 IMAGE_ENCODERS = Registry(

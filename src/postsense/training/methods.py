@@ -120,7 +120,7 @@ def _fit_classifier(
         train=prepared.dataset(
             train,
             splits.classes if labeled else None,
-            with_contents=any(loss.compares for loss in config.losses.asked),
+            aligns=any(loss.compares for loss in config.losses.asked),
         ),
         val=_labeled(splits.val, splits, prepared),
         classes=splits.classes,
