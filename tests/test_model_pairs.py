@@ -134,7 +134,10 @@ def test_posts_that_lack_a_modality_do_not_count_in_the_losses() -> None:
     lacking = replace(BATCH, read={**BATCH.read, "text": text})
     fewer = PostBatch({"text": BATCH["text"].take(whole), "image": modality(2).take(whole)})
     fewer = replace(
-        fewer, contents=torch.arange(4).repeat(2, 1).T, swaps=torch.tensor([0, 2, 3, 3])
+        fewer,
+        aligns=True,
+        contents=torch.arange(4).repeat(2, 1).T,
+        swaps=torch.tensor([0, 2, 3, 3]),
     )
 
     for term in (
