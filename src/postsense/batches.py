@@ -82,7 +82,7 @@ class PostBatch:
     labels: (B,) int64 or None. targets: (B, K) soft labels, weights: (B,) how much each counts.
     contents: (B, 2) int64, numbers of the text and of the picture, equal where these are the same;
     None where the image-text losses do not look. aligns: whether losses compare words and pictures
-    of the batch, so that the model gives the vectors for it. swaps: (B,) int64, the post whose words
+    of the batch, so that the model gives their vectors. swaps: (B,) int64, the post whose words
     the model is shown with each picture, to tell whether they match; None: it is not asked.
     is_standardized: what is read as embeddings has been scaled, see `PostModel.standardized`.
     """
