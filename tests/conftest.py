@@ -1,5 +1,6 @@
 """Fixtures that every test may use: real posts, synthetic posts, tiny checkpoints (a plugin)."""
 
+import functools
 import json
 import os
 import shutil
@@ -39,6 +40,17 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("POSTSENSE_CACHE", str(folder))
         patch.setenv("HF_HUB_OFFLINE", "1")
         yield folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_waiting() -> Iterator[None]:
+    """Nothing here outlives the power: files are not flushed, weights are verified once."""
+    from postsense.encoders import builtin
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        patch.setattr(builtin, "_verify", functools.cache(builtin._verify))
+        yield
 
 
 @pytest.fixture
