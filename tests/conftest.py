@@ -53,6 +53,38 @@ def no_waiting() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def run_as_in_use() -> Iterator[Callable[..., Any]]:
+    """What runs encoders; other checkpoints than the built-in ones stay in torch, unexported.
+
+    An export takes seconds. Tests of what is exported put what is given here back.
+    """
+    from postsense.encoders import builtin, frozen
+
+    real, kept = frozen._runner, (builtin.TEXT_SHA256[:32], builtin.IMAGE_SHA256[:32])
+
+    def run(
+        backbone: Any, example: Any, one: Any, dynamic: Any, file: Path, device: Any
+    ) -> Callable[..., Any]:
+        if any(name in file.name for name in kept):
+            return real(backbone, example, one, dynamic, file, device)
+        return frozen._torch_runner(backbone.eval().requires_grad_(False).to(device), device)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(frozen, "_runner", run)
+        yield real
+
+
+@pytest.fixture
+def exporting(run_as_in_use: Callable[..., Any]) -> Iterator[None]:
+    """Every encoder is exported, as it is for users."""
+    from postsense.encoders import frozen
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(frozen, "_runner", run_as_in_use)
+        yield
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
     """Gives a file system of so many KiB; called again, the same one with another size."""

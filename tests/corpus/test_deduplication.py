@@ -122,7 +122,6 @@ def test_plain_pictures_have_no_hash():
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_time_grows_in_proportion_to_the_texts():
     def traits(count):
         ranks = np.random.default_rng(0).zipf(1.3, (count, 12)) % 50_000

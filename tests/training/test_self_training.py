@@ -226,6 +226,7 @@ def test_image_text_losses_join_the_teacher_and_its_students(
     ]
 
 
+@pytest.mark.slow  # tokens of every post; test_second_step.py holds the contrast without a corpus
 def test_contrast_before_fusion_joins_the_teacher_and_its_students(
     posts: Posts, synthetic_corpus: Path, tmp_path: Path
 ) -> None:
