@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile
 DATA ?= ../shared/data
 
-.PHONY: setup demo test lint check bench clean
+.PHONY: setup demo test test-slow test-all lint check bench clean
 
 setup: $(VENV)/installed
 
@@ -18,7 +19,12 @@ demo: setup
 	$(BIN)/postsense demo --out demo
 
 test: setup
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	$(PYTEST) -m 'not slow'
+
+test-slow: setup
+	$(PYTEST) -m slow
+
+test-all: test test-slow
 
 lint: setup
 	$(BIN)/ruff format --check src tests benchmarks examples
@@ -26,7 +32,7 @@ lint: setup
 	$(BIN)/codespell src tests benchmarks docs README.md CONTRIBUTING.md CHANGELOG.md
 	$(BIN)/mypy
 
-check: lint test
+check: lint test-all
 
 bench: setup
 	$(BIN)/python benchmarks/encoders.py $(DATA)/mvsa_single

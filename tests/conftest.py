@@ -1,5 +1,6 @@
 """Fixtures that every test may use: real posts, synthetic posts, tiny checkpoints (a plugin)."""
 
+import functools
 import json
 import os
 import shutil
@@ -39,6 +40,49 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("POSTSENSE_CACHE", str(folder))
         patch.setenv("HF_HUB_OFFLINE", "1")
         yield folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_waiting() -> Iterator[None]:
+    """Nothing here outlives the power: files are not flushed, weights are verified once."""
+    from postsense.encoders import builtin
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        patch.setattr(builtin, "_verify", functools.cache(builtin._verify))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def run_as_in_use() -> Iterator[Callable[..., Any]]:
+    """What runs encoders; other checkpoints than the built-in ones stay in torch, unexported.
+
+    An export takes seconds. Tests of what is exported put what is given here back.
+    """
+    from postsense.encoders import builtin, frozen
+
+    real, kept = frozen._runner, (builtin.TEXT_SHA256[:32], builtin.IMAGE_SHA256[:32])
+
+    def run(
+        backbone: Any, example: Any, one: Any, dynamic: Any, file: Path, device: Any
+    ) -> Callable[..., Any]:
+        if any(name in file.name for name in kept):
+            return real(backbone, example, one, dynamic, file, device)
+        return frozen._torch_runner(backbone.eval().requires_grad_(False).to(device), device)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(frozen, "_runner", run)
+        yield real
+
+
+@pytest.fixture
+def exporting(run_as_in_use: Callable[..., Any]) -> Iterator[None]:
+    """Every encoder is exported, as it is for users."""
+    from postsense.encoders import frozen
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(frozen, "_runner", run_as_in_use)
+        yield
 
 
 @pytest.fixture

@@ -276,7 +276,6 @@ def test_predictions_are_not_written_over_what_is_read(
         assert out.read_bytes() == before
 
 
-@pytest.mark.slow
 def test_a_delimiter_that_was_guessed_is_named(
     postsense: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

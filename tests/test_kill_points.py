@@ -82,12 +82,15 @@ def killed_and_resumed(
     return False
 
 
+@pytest.mark.parametrize(
+    "step", [7, pytest.param(1, marks=pytest.mark.slow)], ids=["every seventh", "every"]
+)
 def test_a_run_stopped_before_any_change_of_its_folder_ends_the_same(
-    posts: Posts, config: Config, tmp_path: Path, killer: Killer
+    posts: Posts, config: Config, tmp_path: Path, killer: Killer, step: int
 ) -> None:
     train_run(posts, config, tmp_path / "whole")
-    expected, points = contents(tmp_path / "whole"), 0
-    while killed_and_resumed(posts, config, tmp_path / f"{points}", killer, points + 1):
-        assert contents(tmp_path / f"{points}") == expected, f"stopped before change {points + 1}"
-        points += 1
-    assert points > 20
+    expected, change = contents(tmp_path / "whole"), 1
+    while killed_and_resumed(posts, config, tmp_path / f"{change}", killer, change):
+        assert contents(tmp_path / f"{change}") == expected, f"stopped before change {change}"
+        change += step
+    assert change > 20

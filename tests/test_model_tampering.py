@@ -75,6 +75,16 @@ def refused(folder: Path, message: str) -> None:
     assert len(str(error.value)) < 3000
 
 
+def is_refused(folder: Path) -> bool:
+    """Whether a model is refused in one line that says what was expected."""
+    try:
+        load_model(folder)
+    except ModelError as error:
+        line = str(error)
+        return "expected" in line and "\n" not in line and len(line) < 3000
+    return False
+
+
 def with_setting(folder: Path, name: str, **changes: Any) -> Path:
     """The folder with other values in a configuration of its encoder."""
     file = folder / "text_encoder" / name
@@ -82,29 +92,31 @@ def with_setting(folder: Path, name: str, **changes: Any) -> Path:
     return sealed(folder)
 
 
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        *(("classes", ["a", "a", "b"]), ("classes", ["a", "", "b"]), ("classes", ["a", 1, "b"])),
-        *(
-            ("classes", []),
-            ("classes", "abc"),
-            ("classes", {"a": 1}),
-            ("classes", ["a", None, "b"]),
-        ),
-        *(("classes", ["a", "b"]), ("classes", ["a", "b", "c", "d"]), ("clusters", 3)),
-        *(("clusters", 10**9), ("clusters", True), ("text_dim", 10**9), ("text_dim", 1.5)),
-        *(("text_dim", -1), ("text_dim", "16"), ("text_dim", []), ("image_dim", "x")),
-        *(("frozen", []), ("own", None), ("config", []), ("config", {"fusion": {"hidden": 10**9}})),
-        *(("format", 1.0), ("format", True), ("format", None), ("format", [1])),
-    ],
-)
-def test_a_description_that_no_model_has_is_refused(folder: Path, key: str, value: Any) -> None:
-    description = json.loads((folder / "model.json").read_text()) | {key: value}
-    (folder / "model.json").write_text(
-        json.dumps({**description, "sha256": digest_of(description)})
-    )
-    refused(folder, "expected")
+NO_MODEL_HAS: dict[str, tuple[Any, ...]] = {
+    "classes": (
+        *(["a", "a", "b"], ["a", "", "b"], ["a", 1, "b"], ["a", None, "b"], ["a", "b"]),
+        *(["a", "b", "c", "d"], [], "abc", {"a": 1}),
+    ),
+    "clusters": (3, 10**9, True),
+    "text_dim": (10**9, 1.5, -1, "16", []),
+    "image_dim": ("x",),
+    "frozen": ([],),
+    "own": (None,),
+    "config": ([], {"fusion": {"hidden": 10**9}}),
+    "format": (1.0, True, None, [1]),
+}
+
+
+def test_a_description_that_no_model_has_is_refused(folder: Path) -> None:
+    description = json.loads((folder / "model.json").read_text())
+    taken = []
+    for key, value in ((key, value) for key, values in NO_MODEL_HAS.items() for value in values):
+        changed = description | {key: value}
+        sealed_json = json.dumps({**changed, "sha256": digest_of(changed)})
+        (folder / "model.json").write_text(sealed_json)
+        if not is_refused(folder):
+            taken.append(f"{key}: {value!r}")
+    assert taken == []
 
 
 def test_a_description_that_is_damaged_anywhere_is_refused(folder: Path) -> None:
@@ -162,29 +174,23 @@ def test_finite_weights_whose_answers_are_not_are_one_line(folder: Path) -> None
         load_model(sealed(folder)).predict(old("trained")[1])
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"num_hidden_layers": 10**6},
-        {"num_hidden_layers": 100_000_000},
-        {"hidden_size": 10**9},
-        {"hidden_size": 2**20},
-        {"vocab_size": 10**9},
-        {"max_position_embeddings": 2**20},
-        {"num_labels": 10**9},
-        {"intermediate_size": "x"},
-        {"num_attention_heads": 0},
-        {"hidden_act": "none"},
-        {"return_dict": False},
-        {"chunk_size_feed_forward": 7},
-        {"model_type": "distilbert"},
-        {"model_type": "none"},
-    ],
+MORE_THAN_THE_WEIGHTS: tuple[dict[str, Any], ...] = (
+    *({"num_hidden_layers": 10**6}, {"num_hidden_layers": 10**8}, {"num_attention_heads": 0}),
+    *({"hidden_size": 10**9}, {"hidden_size": 2**20}, {"intermediate_size": "x"}),
+    *({"vocab_size": 10**9}, {"max_position_embeddings": 2**20}, {"num_labels": 10**9}),
+    *({"hidden_act": "none"}, {"return_dict": False}, {"chunk_size_feed_forward": 7}),
+    *({"model_type": "distilbert"}, {"model_type": "none"}),
 )
-def test_a_configuration_that_asks_for_more_than_the_weights_is_refused(
-    folder: Path, changes: dict[str, Any]
-) -> None:
-    refused(with_setting(folder, "config.json", **changes), "expected")
+
+
+def test_a_configuration_that_asks_for_more_than_the_weights_is_refused(folder: Path) -> None:
+    whole = (folder / "text_encoder" / "config.json").read_text()
+    taken = []
+    for changes in MORE_THAN_THE_WEIGHTS:
+        (folder / "text_encoder" / "config.json").write_text(whole)
+        if not is_refused(with_setting(folder, "config.json", **changes)):
+            taken.append(changes)
+    assert taken == []
 
 
 def test_a_tokenizer_that_knows_more_words_than_the_encoder_is_refused(folder: Path) -> None:

@@ -1,16 +1,19 @@
 """No command asks the network: seen where the system is asked, in every thread, child and library.
 
 Each library beneath is silent by itself on a machine of CI, so the commands run with none of the
-variables that tell one.
+variables that tell one. All verbs under strace take a minute; that Python itself asks for nothing
+is seen at once.
 """
 
 import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -71,10 +74,24 @@ def home(strace: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory, cach
     return folder / "home"
 
 
+def test_python_opens_no_connection_when_a_run_is_trained_and_asked(
+    postsense: Any, posts_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[object] = []
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *words, **_: opened.append(words))
+    monkeypatch.setattr(socket.socket, "connect", lambda _, address: opened.append(address))
+    run, labels = tmp_path / "run", tmp_path / "labels.csv"
+    assert postsense("train", posts_file, "--out", run, *QUICK).code == 0
+    assert postsense("predict", run, posts_file, "--out", labels).code == 0
+    assert opened == []
+
+
+@pytest.mark.slow
 def test_no_verb_asks_the_network(home: Path) -> None:
     assert asked(home.parent / "trace.txt") == []
 
 
+@pytest.mark.slow
 def test_no_library_keeps_what_it_would_report(home: Path) -> None:
     assert [str(file.relative_to(home)) for file in home.rglob("*")] == []
 

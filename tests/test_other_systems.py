@@ -94,18 +94,18 @@ def test_a_file_is_replaced_where_no_folder_is_opened(
     assert (tmp_path / "x.txt").read_text(encoding="utf-8") == "whole"
 
 
-def test_json_is_utf_8_wherever_it_goes(tmp_path: Path) -> None:
+def test_json_is_utf_8_wherever_it_goes_and_a_name_in_no_encoding_is_numbers(
+    tmp_path: Path,
+) -> None:
     table = tmp_path / "posts.jsonl"
     rows = [{"text": f"a {name} text", "label": name} for name in ("größer", "雨")]
     table.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
-    done = run_verbs([("check", table, "--json")], environment={**os.environ, **ASCII})
+    absent = tmp_path / os.fsdecode(b"absent-\xff.csv")
+    verbs: list[tuple[object, ...]] = [("check", table, "--json"), ("check", absent)]
 
-    assert done.returncode == 0, done.stderr
+    done = run_verbs(verbs, environment={**os.environ, **ASCII})
+
     assert {"größer", "雨"} <= set(json.loads(done.stdout)["labels"]["no split"])
-
-
-def test_a_name_in_no_encoding_is_shown_by_numbers(tmp_path: Path) -> None:
-    done = run_verbs([("check", tmp_path / os.fsdecode(b"absent-\xff.csv"))])
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1 and "absent-\\xff.csv" in done.stderr

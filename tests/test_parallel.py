@@ -219,6 +219,7 @@ def launched(
     return out, done
 
 
+@pytest.mark.slow
 def test_the_command_line_under_a_launcher_trains_and_reports_once(
     launched: tuple[Path, subprocess.CompletedProcess[str]], pair: Pair
 ) -> None:

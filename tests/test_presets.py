@@ -1,6 +1,6 @@
 """Every preset trains, predicts, comes back from disk as it was, and can learn eight posts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,16 @@ TRAINED = [
     and load_config(name).method != "cluster_pseudo_labels"
     and (load_config(name).encoders.text.trainable or load_config(name).encoders.image.trainable)
 ]
+OF_ONE_MODEL = {  # those of one paper that differ in settings, or in parts that others have
+    *("cast-itr", "cast-mhp", "cast-msd", "itc-itm-mhp", "itc-itm-micd", "itc-itm-msd"),
+    *("itc-itm-tir", "itrp-image", "itrp-text", "spp-scl-mvsa-m", "spp-scl-mvsa-s"),
+}
 Configured = Callable[..., Config]
+
+
+def with_slow(names: Iterable[str], quick: Container[str]) -> list[Any]:
+    """The names for `parametrize`, those that are not quick marked as slow."""
+    return [name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +108,9 @@ def test_every_checkpoint_that_a_preset_names_has_a_tiny_one() -> None:
     assert named - {"builtin", "regions"} == set(TINY)
 
 
-@pytest.mark.parametrize("preset", preset_names())
+@pytest.mark.parametrize(
+    "preset", with_slow(preset_names(), quick=set(preset_names()) - OF_ONE_MODEL)
+)
 def test_a_preset_trains_and_comes_back_from_disk(
     preset: str, posts: Posts, configured: Configured, tmp_path: Path
 ) -> None:
@@ -117,7 +128,7 @@ def test_a_preset_trains_and_comes_back_from_disk(
         assert weights == pytest.approx([1.0] * len(weights), abs=1e-5) and weights
 
 
-@pytest.mark.parametrize("preset", TRAINED)
+@pytest.mark.parametrize("preset", with_slow(TRAINED, quick=("bert", "ber-vit-conc", "vilt")))
 def test_a_model_with_a_trained_encoder_learns_eight_posts_by_heart(
     preset: str, rows: list[dict[str, Any]], configured: Configured, tmp_path: Path
 ) -> None:
@@ -186,7 +197,11 @@ def test_both_image_text_losses_train_every_model_of_the_paper(
 
 
 @pytest.mark.parametrize(
-    "preset", [*WITH_CORPUS, "vilt", "lxmert", "bilstm", "ber-vit-att", "spp-scl-mvsa-s"]
+    "preset",
+    with_slow(
+        [*WITH_CORPUS, "vilt", "lxmert", "bilstm", "ber-vit-att", "spp-scl-mvsa-s"],
+        quick=("cast-mvsa", "vilt", "bilstm", "spp-scl-mvsa-s"),
+    ),
 )
 def test_a_prediction_does_not_depend_on_the_posts_beside_it(
     preset: str, posts: Posts, configured: Configured, tmp_path: Path

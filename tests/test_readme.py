@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -44,21 +45,32 @@ def test_the_readme_shows_every_step_from_table_to_predictions() -> None:
     assert {"check", "train", "evaluate", "predict", "compare"} <= {c[0] for c in commands(README)}
 
 
-@pytest.mark.parametrize("words", commands(README + PAGES), ids=" ".join)
-def test_a_command_that_is_shown_can_be_parsed(words: list[str]) -> None:
+def parse(words: list[str]) -> None:
+    """Raises for verbs and options that do not exist."""
     verb, rest = typer.main.get_command(app), list(words)
     while hasattr(verb, "get_command"):  # a group of verbs, such as `corpus`
         found = verb.get_command(typer.Context(verb), rest[0])
         assert found is not None, f"no verb '{rest[0]}'"
         verb, rest = found, rest[1:]
     if "--help" not in words:
-        verb.make_context(words[0], rest)  # raises for options that do not exist
+        verb.make_context(words[0], rest)
 
 
-@pytest.mark.parametrize("words", commands(README + PAGES), ids=" ".join)
-def test_presets_and_settings_of_a_command_exist(words: list[str]) -> None:
+def load_settings(words: list[str]) -> None:
+    """Raises for presets and settings that do not exist."""
     for preset in values_of("--preset", words) or [None]:
         load_config(preset, overrides=values_of("--set", words))
+
+
+@pytest.mark.parametrize("read", [parse, load_settings])
+def test_every_command_that_is_shown_could_be_given(read: Callable[[list[str]], None]) -> None:
+    refused = []
+    for words in commands(README + PAGES):
+        try:
+            read(words)
+        except Exception as error:  # whatever is wrong with it, the rest is looked at too
+            refused.append(f"postsense {' '.join(words)}: {error}")
+    assert not refused, "\n".join(refused)
 
 
 def test_the_page_on_models_names_every_preset_and_no_other() -> None:
@@ -72,8 +84,13 @@ def test_settings_in_the_text_exist() -> None:
             load_config(overrides=[f"{key}={value}"])
 
 
-@pytest.mark.parametrize("file", [ROOT / "README.md", *FILES], ids=lambda file: file.name)
-def test_files_that_a_page_links_to_exist(file: Path) -> None:
-    links = re.findall(r"\]\(([^)#]+)[^)]*\)", file.read_text(encoding="utf-8"))
-    missing = [link for link in links if "://" not in link and not (file.parent / link).exists()]
-    assert not missing
+def test_files_that_a_page_links_to_exist() -> None:
+    links = [
+        (file, link)
+        for file in (ROOT / "README.md", *FILES)
+        for link in re.findall(r"\]\(([^)#]+)[^)]*\)", file.read_text(encoding="utf-8"))
+        if "://" not in link
+    ]
+    assert links
+    missing = [f"{file}: {link}" for file, link in links if not (file.parent / link).exists()]
+    assert not missing, "\n".join(missing)

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -37,32 +38,42 @@ def again(run: Path, posts_file: Path) -> Callable[[], object]:
     return lambda: train_run(posts, config, run, seeds=2)
 
 
-@pytest.mark.parametrize("value", VALUES)
+def refusal(work: Callable[[], object]) -> str:
+    """The line with which a run is refused; nothing if it is not, or in several lines."""
+    try:
+        work()
+    except RunError as error:
+        return "" if "\n" in str(error) else str(error)
+    return ""
+
+
 def test_a_value_of_run_json_that_no_run_writes_is_one_line(
-    run: Path, again: Callable[[], object], value: Any
+    run: Path, again: Callable[[], object]
 ) -> None:
-    change_json(run / "run.json", classes=value)
-    with pytest.raises(RunError) as error:
-        compare_run_folders([run])
-    assert "\n" not in str(error.value)
-    change_json(run / "run.json", classes=["a", "b"], fingerprint=value)
-    with pytest.raises(RunError) as error:
-        again()
-    assert "\n" not in str(error.value)
+    taken = []
+    for value in VALUES:
+        change_json(run / "run.json", classes=value)
+        if not refusal(lambda: compare_run_folders([run])):
+            taken.append(f"classes: {value!a:.40}")
+        change_json(run / "run.json", classes=["a", "b"], fingerprint=value)
+        if not refusal(again):
+            taken.append(f"fingerprint: {value!a:.40}")
+    assert taken == []
 
 
 NO_OBJECTS = ("", "{", "[]", "null", '{"a": NaN}', "[" * 10**5, '{"a":1,"a":2}')
 
 
-@pytest.mark.parametrize("text", NO_OBJECTS)
 @pytest.mark.parametrize("name", ["run.json", "config.json", "seed-0/metrics.json"])
 def test_json_that_is_no_object_is_one_line(
-    run: Path, again: Callable[[], object], name: str, text: str
+    run: Path, again: Callable[[], object], name: str
 ) -> None:
-    (run / name).write_text(text)
-    with pytest.raises(RunError, match=r"json: expected|the settings it was") as error:
-        again()
-    assert "\n" not in str(error.value)
+    lines = {}
+    for text in NO_OBJECTS:
+        (run / name).write_text(text)
+        lines[text[:20]] = refusal(again)
+    expected = re.compile(r"json: expected|the settings it was")
+    assert [text for text, line in lines.items() if not expected.search(line)] == []
 
 
 @pytest.mark.parametrize("value", [None, [], "x", {"accuracy": "1"}, {"accuracy": 1.0}])

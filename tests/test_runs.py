@@ -74,19 +74,30 @@ def test_a_run_folder_holds_what_its_docstring_says(posts: Posts, tmp_path: Path
     assert not (tmp_path / "run" / "seed-0" / "checkpoints").exists()
 
 
-def test_a_run_describes_its_posts_and_settings(posts: Posts, tmp_path: Path) -> None:
-    train_run(posts, configured(), tmp_path)
-    run = read_json(tmp_path / "run.json")
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, posts_file: Path) -> RunSummary:
+    """A run of two seeds that nothing stopped. Not to be changed."""
+    folder = tmp_path_factory.mktemp("whole")
+    return train_run(load_posts(posts_file), configured(), folder, seeds=2)
+
+
+@pytest.fixture
+def trained(whole: RunSummary, tmp_path: Path) -> Path:
+    """The folder of that run, to do with as one likes."""
+    return Path(shutil.copytree(whole.folder, tmp_path / "trained"))
+
+
+def test_a_run_describes_its_posts_and_settings(whole: RunSummary) -> None:
+    run = read_json(whole.folder / "run.json")
     assert run["posts"] == {"train": 27, "val": 9, "test": 9}
     assert run["classes"] == ["negative", "neutral", "positive"]
     assert run["labels"]["test"] == {"negative": 3, "neutral": 3, "positive": 3}
     assert (run["val_drawn_from_train"], run["unlabeled"]) == (False, 0)
-    assert read_json(tmp_path / "config.json") == configured().model_dump(mode="json")
+    assert read_json(whole.folder / "config.json") == configured().model_dump(mode="json")
 
 
-def test_metrics_are_those_of_the_written_predictions(posts: Posts, tmp_path: Path) -> None:
-    summary = train_run(posts, configured(), tmp_path)
-    rows = pq.read_table(tmp_path / "seed-0" / "predictions.parquet").to_pylist()
+def test_metrics_are_those_of_the_written_predictions(posts: Posts, whole: RunSummary) -> None:
+    rows = pq.read_table(whole.folder / "seed-0" / "predictions.parquet").to_pylist()
     true = {post.id: (post.split, post.label) for post in posts}
     classes = ["negative", "neutral", "positive"]
     for split in ("val", "test"):
@@ -96,13 +107,12 @@ def test_metrics_are_those_of_the_written_predictions(posts: Posts, tmp_path: Pa
             np.array([classes.index(row[key]) for row in chosen]) for key in ("label", "predicted")
         )
         expected = classification_metrics(labels, predicted, classes)
-        assert summary.metrics[0][split] == {**expected, "bad_rows": 0}
+        assert whole.metrics[0][split] == {**expected, "bad_rows": 0}
 
 
-def test_predictions_are_those_of_the_saved_model(posts: Posts, tmp_path: Path) -> None:
-    train_run(posts, configured(), tmp_path)
-    rows = pq.read_table(tmp_path / "seed-0" / "predictions.parquet").to_pylist()
-    [classifier] = load_run(tmp_path)
+def test_predictions_are_those_of_the_saved_model(posts: Posts, whole: RunSummary) -> None:
+    rows = pq.read_table(whole.folder / "seed-0" / "predictions.parquet").to_pylist()
+    classifier = load_run(whole.folder)[0]
     loaded = {row["id"]: row for row in classifier.predict(posts).to_table().to_pylist()}
     for row in rows:
         assert row["predicted"] == loaded[row["id"]]["label"]
@@ -142,23 +152,25 @@ def test_bad_rows_are_listed_and_left_out(post_rows: Rows, tmp_path: Path) -> No
     assert summary.metrics[0]["test"]["posts"] == 9
 
 
-def test_finished_seeds_are_not_trained_again(posts: Posts, tmp_path: Path) -> None:
-    first = train_run(posts, configured(), tmp_path)
-    changed = (tmp_path / "seed-0" / MODEL).stat().st_mtime_ns
+def test_finished_seeds_are_not_trained_again(
+    posts: Posts, whole: RunSummary, trained: Path
+) -> None:
+    changed = (trained / "seed-0" / MODEL).stat().st_mtime_ns
     steps: list[str] = []
     more = train_run(
-        posts, configured(), tmp_path, seeds=2, progress=lambda step, *_: steps.append(step)
+        posts, configured(), trained, seeds=3, progress=lambda step, *_: steps.append(step)
     )
-    assert (tmp_path / "seed-0" / MODEL).stat().st_mtime_ns == changed
-    assert more.metrics[0] == first.metrics[0]
-    assert steps.count("train") == 3  # epochs of seed 1 alone
+    assert (trained / "seed-0" / MODEL).stat().st_mtime_ns == changed
+    assert more.metrics[0] == whole.metrics[0]
+    assert steps.count("train") == 3  # epochs of seed 2 alone
 
 
-def test_seeds_trained_one_by_one_equal_seeds_trained_at_once(posts: Posts, tmp_path: Path) -> None:
-    train_run(posts, configured(), tmp_path / "a", seeds=2)
-    train_run(posts, configured(), tmp_path / "b")
-    train_run(posts, configured(), tmp_path / "b", seeds=2)
-    assert_same_run(tmp_path / "b", tmp_path / "a")
+def test_seeds_trained_one_by_one_equal_seeds_trained_at_once(
+    posts: Posts, whole: RunSummary, tmp_path: Path
+) -> None:
+    train_run(posts, configured(), tmp_path)
+    train_run(posts, configured(), tmp_path, seeds=2)
+    assert_same_run(tmp_path, whole.folder)
 
 
 @pytest.mark.parametrize(
@@ -166,11 +178,10 @@ def test_seeds_trained_one_by_one_equal_seeds_trained_at_once(posts: Posts, tmp_
     [("training.epochs", 4), ("seed", 1), ("fusion.hidden", 8), ("encoders.text.max_length", 32)],
 )
 def test_other_settings_in_the_same_folder_are_refused(
-    posts: Posts, tmp_path: Path, key: str, value: int
+    posts: Posts, trained: Path, key: str, value: int
 ) -> None:
-    train_run(posts, configured(), tmp_path)
     with pytest.raises(RunError, match=f"{key} = {value}. Choose another --out"):
-        train_run(posts, configured(**{key: value}), tmp_path)
+        train_run(posts, configured(**{key: value}), trained)
 
 
 def relabeled(rows: Rows) -> Rows:
@@ -187,21 +198,20 @@ def rewritten(rows: Rows) -> Rows:
 
 @pytest.mark.parametrize("change", [relabeled, resplit, rewritten, lambda rows: rows[:-1]])
 def test_other_posts_in_the_same_folder_are_refused(
-    post_rows: Rows, tmp_path: Path, change: Any
+    post_rows: Rows, trained: Path, change: Any
 ) -> None:
-    train_run(load_posts(post_rows), configured(), tmp_path)
     with pytest.raises(RunError, match="expected the posts it was started with, found posts, lab"):
-        train_run(load_posts(change(post_rows)), configured(), tmp_path)
+        train_run(load_posts(change(post_rows)), configured(), trained)
 
 
-def test_threads_workers_and_cache_may_change(posts: Posts, tmp_path: Path, cache: Path) -> None:
+def test_threads_workers_and_cache_may_change(
+    posts: Posts, whole: RunSummary, tmp_path: Path, cache: Path
+) -> None:
     (tmp_path / "cache").symlink_to(cache)
     free = {"encoders.threads": 1, "training.workers": 2, "encoders.cache": tmp_path / "cache"}
-    train_run(posts, configured(), tmp_path / "a", seeds=2)
-    train_run(posts, configured(), tmp_path / "b")
-    train_run(posts, configured(**free), tmp_path / "b", seeds=2)
+    train_run(posts, configured(**free), tmp_path / "run", seeds=2)
     for name in ("seed-0", "seed-1"):
-        weights = [load_file(tmp_path / run / name / MODEL) for run in ("a", "b")]
+        weights = [load_file(run / name / MODEL) for run in (whole.folder, tmp_path / "run")]
         assert all(weights[0][key].equal(weights[1][key]) for key in weights[0])
 
 
@@ -232,38 +242,34 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path, name: str, found: st
         load_run(tmp_path / name)
 
 
-def test_a_damaged_file_of_a_run_is_named(posts: Posts, tmp_path: Path) -> None:
-    train_run(posts, configured(), tmp_path)
-    (tmp_path / "seed-0" / "metrics.json").write_text("{")
+def test_a_damaged_file_of_a_run_is_named(posts: Posts, trained: Path) -> None:
+    (trained / "seed-0" / "metrics.json").write_text("{")
     with pytest.raises(RunError, match=r"seed-0/metrics.json: expected JSON written by a run"):
-        train_run(posts, configured(), tmp_path)
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory, posts_file: Path) -> RunSummary:
-    folder = tmp_path_factory.mktemp("uninterrupted")
-    return train_run(load_posts(posts_file), configured(), folder, seeds=2)
+        train_run(posts, configured(), trained)
 
 
 def train_command(posts_file: Path, out: Path) -> list[str]:
     settings = [f"--set={key}={value}" for key, value in QUICK.items()]
-    run = [sys.executable, "-m", "postsense", "train", str(posts_file), "--out", str(out)]
-    return [*run, "--seeds=2", *settings]
+    return ["train", str(posts_file), "--out", str(out), "--seeds=2", *settings]
 
 
-@pytest.mark.parametrize("wait_for", ["config.json", "seed-0/checkpoints/state.json"])
+@pytest.mark.parametrize(
+    "wait_for",
+    ["seed-0/checkpoints/state.json", pytest.param("config.json", marks=pytest.mark.slow)],
+)
 def test_the_command_goes_on_after_a_kill_at_any_moment(
-    posts_file: Path, uninterrupted: RunSummary, tmp_path: Path, wait_for: str
+    postsense: Any, posts_file: Path, whole: RunSummary, tmp_path: Path, wait_for: str
 ) -> None:
     command, out = train_command(posts_file, tmp_path / "run"), tmp_path / "run"
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ)
+    alone = [sys.executable, "-m", "postsense", *command]
+    process = subprocess.Popen(alone, stdout=subprocess.DEVNULL, env=os.environ)
     while not (out / wait_for).exists() and process.poll() is None:
         time.sleep(0.001)
     time.sleep(np.random.default_rng().uniform(0, 0.1))
     process.send_signal(signal.SIGKILL)
     process.wait()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    assert_same_run(out, uninterrupted.folder)
+    assert postsense(*command).code == 0
+    assert_same_run(out, whole.folder)
 
 
 def test_a_run_whose_corpus_changed_is_not_gone_on_with(

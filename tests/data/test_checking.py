@@ -242,6 +242,7 @@ def test_progress_counts_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert seen == [("pictures", 2, 3), ("pictures", 3, 3)]
 
 
+@pytest.mark.slow
 @pytest.mark.real
 def test_the_published_split_of_real_posts_leaks_duplicates_and_the_grouped_one_hardly(
     real_data: Path,
@@ -255,6 +256,7 @@ def test_the_published_split_of_real_posts_leaks_duplicates_and_the_grouped_one_
     assert sum(len(splits) > 1 for splits in groups) <= 10
 
 
+@pytest.mark.slow
 @pytest.mark.real
 def test_real_posts_have_no_broken_pictures(real_data: Path) -> None:
     for name in ("multioff", "caption_contest", "mediaeval16"):

@@ -265,6 +265,7 @@ def test_a_reordered_table_has_the_same_groups(seed: int) -> None:
     assert {frozenset(order[group].tolist()) for group in moved.groups} == plain
 
 
+@pytest.mark.slow
 def test_time_grows_in_proportion_to_texts_and_to_hashes() -> None:
     generator = np.random.default_rng(0)
     words = np.array([f"w{number}" for number in range(30_000)])

@@ -208,6 +208,7 @@ print((after.ru_maxrss - before.ru_maxrss) / 1024, after.ru_utime - before.ru_ut
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("width", "height", "how"), [(7071, 7071, "crop"), (500, 100_000, "squash")]
 )

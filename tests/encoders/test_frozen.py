@@ -23,6 +23,7 @@ from postsense.errors import EncoderError
 from tolerances import rounding
 
 Array = np.ndarray[Any, Any]
+pytestmark = pytest.mark.usefixtures("exporting")
 CPU = torch.device("cpu")
 NEAR = rounding(32, scale=4, steps=6)  # two layers of attention, its projection and an MLP
 
@@ -67,7 +68,6 @@ TEXTS = [
 ]
 
 
-@pytest.mark.slow
 def test_the_builtin_text_encoder_gives_the_features_of_torch(always_exported: None) -> None:
     encoder = FrozenTextEncoder(EncoderSettings(), CPU)
     backbone = load_text_backbone(encoder.folder, None)
@@ -81,7 +81,6 @@ def test_the_builtin_text_encoder_gives_the_features_of_torch(always_exported: N
         assert cosines(list(found.tokens), list(tokens[0].numpy())).min() >= 0.999
 
 
-@pytest.mark.slow
 def test_the_builtin_picture_encoder_gives_the_features_of_torch(always_exported: None) -> None:
     encoder = FrozenImageEncoder(EncoderSettings(), CPU)
     backbone = load_image_backbone(None, None, "mean")
@@ -96,7 +95,6 @@ def test_the_builtin_picture_encoder_gives_the_features_of_torch(always_exported
     assert cosines(list(found[1].tokens), list(regions[1].numpy())).min() >= 0.999
 
 
-@pytest.mark.slow
 def test_a_text_gets_the_same_bits_whatever_batch_it_is_in(always_exported: None) -> None:
     encoder = FrozenTextEncoder(EncoderSettings(), CPU)
     ids = encoder.tokenizer([f"what a lovely day number {number}" for number in range(9)])
@@ -111,7 +109,6 @@ def test_a_text_gets_the_same_bits_whatever_batch_it_is_in(always_exported: None
             assert np.array_equal(one.tokens, other.tokens)
 
 
-@pytest.mark.slow
 def test_similar_builtin_texts_are_closer_than_others() -> None:
     encoder = FrozenTextEncoder(EncoderSettings(), CPU)
     sunny, bright, taxes = (

@@ -23,6 +23,7 @@ from postsense.model import Branch
 from postsense.posts import Posts, posts_of_texts
 from tolerances import rounding
 
+pytestmark = pytest.mark.usefixtures("exporting")
 DIM, TOKEN_DIM = 16, 32
 NEAR = rounding(32, scale=4, steps=6)  # two layers of attention, its projection and an MLP
 CPU = torch.device("cpu")

@@ -208,7 +208,7 @@ def test_broken_weights_are_refused(
 
 
 def test_features_kept_by_earlier_versions_do_not_hide_what_is_refused(
-    make_text: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_text: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exporting: None
 ) -> None:
     encoder, posts = encoder_of(make_text("GPT2"), tmp_path, pooling="cls"), [{"text": "bus"}]
     monkeypatch.setattr(FrozenTextEncoder, "check", lambda encoder: None)

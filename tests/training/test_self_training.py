@@ -1,6 +1,7 @@
 """A teacher and its students: what they learn from, what is kept, what repeats them."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -46,25 +47,41 @@ def fit(posts: Posts, config: Config, folder: Path) -> Fitted:
     return fit_classifier(splits, prepare_splits(splits, config), config, folder)
 
 
+@dataclass(frozen=True)
+class Whole:
+    """A teacher and two students, trained once. Not to be changed."""
+
+    fitted: Fitted
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def whole(posts: Posts, synthetic_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    folder = tmp_path_factory.mktemp("whole")
+    return Whole(fit(posts, configured(synthetic_corpus), folder), folder)
+
+
 def weights(classifier: Classifier) -> torch.Tensor:
     return torch.nn.utils.parameters_to_vector(classifier.model.parameters()).detach()
 
 
 def test_the_same_seed_trains_the_same_students(
-    posts: Posts, synthetic_corpus: Path, tmp_path: Path
+    posts: Posts, synthetic_corpus: Path, whole: Whole, tmp_path: Path
 ) -> None:
-    config = configured(synthetic_corpus)
-    one, two = fit(posts, config, tmp_path / "a"), fit(posts, config, tmp_path / "b")
+    one, two = whole.fitted, fit(posts, configured(synthetic_corpus), tmp_path)
     assert torch.equal(weights(one.classifier), weights(two.classifier))
     assert one.trained.report == two.trained.report
     assert one.trained.pseudo_labels == two.trained.pseudo_labels
 
 
 def test_a_run_killed_between_students_ends_as_if_it_had_not_been(
-    posts: Posts, synthetic_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    posts: Posts,
+    synthetic_corpus: Path,
+    whole: Whole,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     config, run_phase = configured(synthetic_corpus), self_training.run_phase
-    whole = fit(posts, config, tmp_path / "whole")
 
     def killed(phase: Phase, *others: Any) -> Any:
         if phase.name == "student 2":
@@ -77,34 +94,29 @@ def test_a_run_killed_between_students_ends_as_if_it_had_not_been(
     monkeypatch.setattr(self_training, "run_phase", run_phase)
     resumed = fit(posts, config, tmp_path / "cut")
 
-    assert torch.equal(weights(resumed.classifier), weights(whole.classifier))
-    assert resumed.trained.report == whole.trained.report
-    assert resumed.trained.pseudo_labels == whole.trained.pseudo_labels
+    expected = whole.fitted
+    assert torch.equal(weights(resumed.classifier), weights(expected.classifier))
+    assert resumed.trained.report == expected.trained.report
+    assert resumed.trained.pseudo_labels == expected.trained.pseudo_labels
 
 
-def test_every_round_is_reported_and_the_best_on_val_is_kept(
-    posts: Posts, synthetic_corpus: Path, tmp_path: Path
-) -> None:
-    report = fit(posts, configured(synthetic_corpus), tmp_path).trained.report
+def test_every_round_is_reported_and_the_best_on_val_is_kept(whole: Whole) -> None:
+    report = whole.fitted.trained.report
     rounds = report["rounds"]
     assert [item["name"] for item in rounds] == ["teacher", "student 1", "student 2"]
     assert report["kept"] == min(rounds, key=lambda item: item["val_loss"])["name"]
 
 
-def test_the_kept_model_is_the_one_the_report_names(
-    posts: Posts, synthetic_corpus: Path, tmp_path: Path
-) -> None:
-    fitted = fit(posts, configured(synthetic_corpus), tmp_path)
-    kept = tmp_path / fitted.trained.report["kept"].replace(" ", "-")
+def test_the_kept_model_is_the_one_the_report_names(whole: Whole) -> None:
+    trained = whole.fitted.trained
+    kept = whole.folder / trained.report["kept"].replace(" ", "-")
     state = json.loads((kept / "state.json").read_text())
-    assert fitted.trained.state.best_score == state["best_score"]
-    assert fitted.trained.state.history == state["history"]
+    assert trained.state.best_score == state["best_score"]
+    assert trained.state.history == state["history"]
 
 
-def test_pseudo_labels_are_the_teachers_and_come_from_train(
-    posts: Posts, synthetic_corpus: Path, tmp_path: Path
-) -> None:
-    table = fit(posts, configured(synthetic_corpus), tmp_path).trained.pseudo_labels
+def test_pseudo_labels_are_the_teachers_and_come_from_train(posts: Posts, whole: Whole) -> None:
+    table = whole.fitted.trained.pseudo_labels
     assert table is not None
     rows = table.to_pylist()
     train = set(posts.split("train").column("id"))
@@ -147,7 +159,7 @@ def test_the_test_split_is_never_read(posts: Posts, synthetic_corpus: Path, tmp_
         {**row, "text": "poison", "label": "neutral"} if row["split"] == "test" else row
         for row in rows
     ]
-    config = configured(synthetic_corpus, **{"retrieval.alpha": 0.5})
+    config = configured(synthetic_corpus, **{"retrieval.alpha": 0.5, "training.epochs": 2})
     one = fit(load_posts(rows), config, tmp_path / "a")
     two = fit(load_posts(poisoned), config, tmp_path / "b")
     assert torch.equal(weights(one.classifier), weights(two.classifier))
@@ -171,7 +183,7 @@ def test_a_run_keeps_pseudo_labels_hints_and_alpha(
 def test_fewer_labels_mean_fewer_pairs(
     posts: Posts, synthetic_corpus: Path, tmp_path: Path
 ) -> None:
-    config = configured(synthetic_corpus, **{"data.train_fraction": 0.5})
+    config = configured(synthetic_corpus, **{"data.train_fraction": 0.5, "training.epochs": 1})
     table = fit(posts, config, tmp_path).trained.pseudo_labels
     assert table is not None
     train = posts.split("train")
@@ -200,7 +212,8 @@ def test_a_corpus_of_nothing_but_held_out_posts_is_refused(
 def test_image_text_losses_join_the_teacher_and_its_students(
     posts: Posts, synthetic_corpus: Path, tmp_path: Path
 ) -> None:
-    config = configured(synthetic_corpus, **{"losses.itc": 0.1, "losses.itm": 0.1})
+    pairs = {"losses.itc": 0.1, "losses.itm": 0.1}
+    config = configured(synthetic_corpus, **pairs, **{"training.epochs": 1})
 
     fitted = fit(posts, config, tmp_path)
 
@@ -213,6 +226,7 @@ def test_image_text_losses_join_the_teacher_and_its_students(
     ]
 
 
+@pytest.mark.slow  # tokens of every post; test_second_step.py holds the contrast without a corpus
 def test_contrast_before_fusion_joins_the_teacher_and_its_students(
     posts: Posts, synthetic_corpus: Path, tmp_path: Path
 ) -> None:

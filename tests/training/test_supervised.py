@@ -157,7 +157,15 @@ def test_image_text_losses_take_their_weight_from_the_labels(
     assert weights == pytest.approx({"classification": 2 * (1 - 0.2 - 0.1), "itc": 0.2, "itm": 0.1})
 
 
-@pytest.mark.parametrize("fusion", ["concat", "cross_attention", "co_memory", "hierarchical"])
+@pytest.mark.parametrize(
+    "fusion",
+    [
+        "concat",
+        pytest.param("cross_attention", marks=pytest.mark.slow),
+        pytest.param("co_memory", marks=pytest.mark.slow),
+        pytest.param("hierarchical", marks=pytest.mark.slow),
+    ],
+)
 def test_every_part_of_the_objective_is_reported_and_falls(
     fusion: str, post_rows: list[dict[str, Any]], tmp_path: Path
 ) -> None:
