@@ -23,14 +23,9 @@ from postsense.data.seen import content_keys
 from postsense.encoders.attributes import attribute_words
 from postsense.encoders.encode import encode_pictures, encode_texts
 from postsense.encoders.features import FeatureColumn
-from postsense.encoders.frozen import FrozenImageEncoder, FrozenTextEncoder
+from postsense.encoders.open_encoders import OpenEncoders
 from postsense.encoders.pixels import decode_pictures
-from postsense.encoders.pretrained import (
-    BUILTIN,
-    cache_folder,
-    text_checkpoint,
-)
-from postsense.encoders.processors import chosen_policy, load_tokenizer
+from postsense.encoders.pretrained import BUILTIN, cache_folder
 from postsense.encoders.reading import TextReader
 from postsense.encoders.regions import REGIONS, encode_regions
 from postsense.errors import DataError, PictureError
@@ -153,23 +148,25 @@ def prepare_posts(
     borrowed: Borrowed | None = None,
     *,
     allowed_bad: float | None = None,
+    encoders: OpenEncoders | None = None,
 ) -> PreparedPosts:
     """Encode what is frozen, tokenise what is encoded in the model, and find the unusable rows.
 
     borrowed: hint comments of the posts and, to be pseudo-labelled, posts of the corpus.
     allowed_bad: share of the rows that may be bad, 1 where each post is answered for by itself;
         None: data.max_bad_fraction, for posts that are learned from.
+    encoders: those that are open; None: they are opened for these posts.
     Raises: DataError: more of the rows are bad.
     """
-    own = len(posts)
+    own, opened = len(posts), OpenEncoders() if encoders is None else encoders
     if borrowed is not None and borrowed.pairs is not None:
         posts = joined_posts(posts, borrowed.pairs.posts)
     text = None
     if reads_text(config):
-        text = _text_input(posts, config, reads_tokens(config), progress)
+        text = _text_input(posts, config, opened, reads_tokens(config), progress)
     image, broken = None, dict[int, PictureError]()
     if reads_image(config):
-        image, broken = _image_column(posts, config, progress)
+        image, broken = _image_column(posts, config, opened, progress)
     reasons = {row: str(error) for row, error in broken.items()}
     for row in np.flatnonzero(~_given(posts, config)):
         reasons[int(row)] = "expected a text or a picture, found neither. Add one of them."
@@ -182,9 +179,9 @@ def prepare_posts(
     usable = np.setdiff1d(np.arange(len(posts)), list(reasons))
     attributes, comments = None, None
     if reads_attributes(config):
-        attributes = _attribute_column(posts, config, progress)
+        attributes = _attribute_column(posts, config, opened, progress)
     if reads_comments(config) and borrowed is not None:
-        comments = _comment_column(borrowed, len(posts), config, progress)
+        comments = _comment_column(borrowed, len(posts), config, opened, progress)
     return PreparedPosts(
         posts, PostColumns(text, image, attributes, comments), usable, bad, borrowed
     )
@@ -213,23 +210,29 @@ def what_pictures_show(
     return tuple(attribute_words(column.store.pooled(column.rows[rows])))
 
 
-def _attribute_column(posts: Posts, config: Config, progress: Progress) -> TextInput:
+def _attribute_column(
+    posts: Posts, config: Config, opened: OpenEncoders, progress: Progress
+) -> TextInput:
     """Words for each picture: the table's, else the likeliest ImageNet classes."""
     words: list[list[str] | None] = posts.column("attributes")
     if config.encoders.image.name != REGIONS:  # else pictures are not read
-        _name_pictures(words, posts, config, progress)
-    return _words_column([" ".join(given or ()) or None for given in words], config)
+        _name_pictures(words, posts, config, opened, progress)
+    return _words_column([" ".join(given or ()) or None for given in words], config, opened)
 
 
 def _name_pictures(
-    words: list[list[str] | None], posts: Posts, config: Config, progress: Progress
+    words: list[list[str] | None],
+    posts: Posts,
+    config: Config,
+    opened: OpenEncoders,
+    progress: Progress,
 ) -> None:
     """Put the likeliest classes in the place of words that the table lacks."""
     lacking = np.flatnonzero([not given for given in words])
     builtin = config.encoders.model_copy(update={"image": ImageEncoderSettings()})
     column, _ = encode_pictures(
         posts.take(lacking),
-        FrozenImageEncoder(builtin, pick_device(config.training), config.data.truncated),
+        opened.image(builtin, pick_device(config.training), config.data.truncated),
         with_tokens=False,
         threads=_threads(config),
         progress=progress,
@@ -242,7 +245,7 @@ def _name_pictures(
 
 
 def _comment_column(
-    borrowed: Borrowed, posts: int, config: Config, progress: Progress
+    borrowed: Borrowed, posts: int, config: Config, opened: OpenEncoders, progress: Progress
 ) -> CommentColumn:
     """The hint comments, each text once; posts beyond those that borrowed have none."""
     texts: dict[str, int] = {}
@@ -250,55 +253,57 @@ def _comment_column(
     for post, hints in enumerate(borrowed.hints):
         for place, hint in enumerate(hints[: config.comments.count]):
             rows[post, place] = texts.setdefault(hint.text, len(texts))
-    column = _words_column([*texts, None], config, with_tokens=False, progress=progress)
+    column = _words_column([*texts, None], config, opened, with_tokens=False, progress=progress)
     return CommentColumn(column, rows, blank=len(texts))
 
 
 def _words_column(
     texts: Sequence[str | None],
     config: Config,
+    opened: OpenEncoders,
     *,
     with_tokens: bool = True,
     progress: Progress = silent,
 ) -> TextInput:
-    return _text_input(posts_of_texts(texts, "words"), config, with_tokens, progress)
+    return _text_input(posts_of_texts(texts, "words"), config, opened, with_tokens, progress)
 
 
-def _text_input(posts: Posts, config: Config, with_tokens: bool, progress: Progress) -> TextInput:
+def _text_input(
+    posts: Posts, config: Config, opened: OpenEncoders, with_tokens: bool, progress: Progress
+) -> TextInput:
     settings = config.encoders
     if not settings.text.runs_inside:
         return encode_texts(
             posts,
-            FrozenTextEncoder(settings, pick_device(config.training)),
+            opened.text(settings, pick_device(config.training)),
             with_tokens=with_tokens,
             threads=_threads(config),
             progress=progress,
         )
-    tokenizer = load_tokenizer(text_checkpoint(settings), settings.text.max_length)
+    tokenizer = opened.tokenizer(settings)
     texts = TextReader(settings.text, lambda: tokenizer)(posts.column("text"))
     ids = [row if text else [] for row, text in zip(tokenizer(texts), texts, strict=True)]
     return TokenColumn(ids, tokenizer.pad_id)
 
 
 def _image_column(
-    posts: Posts, config: Config, progress: Progress
+    posts: Posts, config: Config, opened: OpenEncoders, progress: Progress
 ) -> tuple[ImageInput, dict[int, PictureError]]:
     settings, with_tokens = config.encoders, reads_tokens(config)
     cache, threads = cache_folder(settings), _cores(config)
+    how: Any = {"threads": threads, "progress": progress, "stores": opened.stores}
     if settings.image.name == REGIONS:
-        return encode_regions(
-            posts, cache, with_tokens=with_tokens, threads=threads, progress=progress
-        )
+        return encode_regions(posts, cache, with_tokens=with_tokens, **how)
     if not settings.image.runs_inside:
         return encode_pictures(
             posts,
-            FrozenImageEncoder(settings, pick_device(config.training), config.data.truncated),
+            opened.image(settings, pick_device(config.training), config.data.truncated),
             with_tokens=with_tokens,
             threads=_threads(config),
             progress=progress,
         )
-    policy = replace(chosen_policy(settings), truncated=config.data.truncated)
-    pictures = decode_pictures(posts, policy, cache, threads=threads, progress=progress)
+    policy = replace(opened.policy(settings), truncated=config.data.truncated)
+    pictures = decode_pictures(posts, policy, cache, **how)
     return PixelColumn(pictures.store, pictures.rows, policy), pictures.broken
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any, Generic
@@ -15,6 +16,7 @@ import torch
 from postsense.data.images import identity_of, read_picture
 from postsense.encoders.features import Encoded, FeatureColumn, FeatureStore
 from postsense.encoders.frozen import FrozenImageEncoder, FrozenTextEncoder
+from postsense.encoders.open_stores import OpenStores
 from postsense.encoders.shards import Item, ShardStore, content_key
 from postsense.errors import EncoderError, PictureError
 from postsense.posts import Posts
@@ -38,7 +40,8 @@ def encode_texts(
 ) -> FeatureColumn:
     """The features of the posts' texts; only texts that were never seen are computed."""
     encoder.check()
-    store = feature_store(encoder.cache, encoder.key, with_tokens=with_tokens)
+    key = encoder.key
+    store = feature_store(encoder.cache, key, encoder.stores, len(posts), with_tokens=with_tokens)
     rows = [np.zeros(0, dtype=np.int64)]
     for start, texts in _chunks(posts, "text"):
         tick = _Ticker("encode texts", start, len(texts), len(posts), progress)
@@ -62,7 +65,8 @@ def encode_pictures(
         return _encode_files(paths, encoder)
 
     encoder.check()
-    store = feature_store(encoder.cache, encoder.key, with_tokens=with_tokens)
+    key = encoder.key
+    store = feature_store(encoder.cache, key, encoder.stores, len(posts), with_tokens=with_tokens)
 
     def read(path: str) -> bytes:
         return identity_of(read_picture(path), path, encoder.policy)
@@ -75,10 +79,16 @@ def encode_pictures(
     return FeatureColumn(store, rows), bad
 
 
-def feature_store(cache: Path, key: str, *, with_tokens: bool) -> FeatureStore:
-    """The store, in the folder of what is kept, of the features that key names."""
-    kind = "tokens" if with_tokens else "pooled"
-    return FeatureStore(cache / "features" / f"{key}-{kind}", with_tokens=with_tokens)
+def feature_store(
+    cache: Path, key: str, stores: OpenStores | None = None, posts: int = 0, *, with_tokens: bool
+) -> FeatureStore:
+    """The store, in the folder of what is kept, of the features that key names.
+
+    stores: those that stay open; None: it is opened. posts: how many are to be encoded.
+    """
+    folder = cache / "features" / f"{key}-{'tokens' if with_tokens else 'pooled'}"
+    opened = partial(FeatureStore, with_tokens=with_tokens)
+    return opened(folder) if stores is None else stores.of(folder, opened, posts)
 
 
 @dataclass(frozen=True)
