@@ -43,6 +43,7 @@ FLOW = [
     "inference",
     "classifier",
     "evaluation",
+    "prediction",
     "training",
     "model_files",
     "model_description",

@@ -209,10 +209,10 @@ def evaluate(
     Where TABLE has no test split and none is named, posts that the run has seen are left out.
     """
     from postsense.config import UNREAD_IN_PREDICT
-    from postsense.evaluation.evaluate import evaluate_classifiers
     from postsense.evaluation.groups import columns_of
     from postsense.inputs import columns_read
     from postsense.local_settings import load_local, named_corpus
+    from postsense.prediction import Predictor
     from postsense.runs import load_run
     from postsense.terminal import print_evaluation, say_json
 
@@ -229,9 +229,8 @@ def evaluate(
         extra=columns_of(by),
         reads=columns_read(classifiers[0].config, "label", "split"),
     )
-    with _progress() as progress:
-        report = evaluate_classifiers(
-            classifiers,
+    with _progress() as progress, Predictor(classifiers) as predictor:
+        report = predictor.evaluate(
             posts,
             split,
             progress,
@@ -261,10 +260,10 @@ def predict(
     A run of several seeds gives the mean of their probabilities. A model that reads comments also
     names those that hinted and how much attention each got; --corpus says where the corpus is now.
     """
-    from postsense.classifier import average_predictions
     from postsense.config import UNREAD_IN_PREDICT
     from postsense.inputs import columns_read
     from postsense.local_settings import load_local, named_corpus
+    from postsense.prediction import Predictor
     from postsense.run_folder import files_of
     from postsense.runs import load_run
     from postsense.tables import refuse_unfit_output, write_bad_rows_beside, write_table
@@ -275,8 +274,8 @@ def predict(
     used = classifiers[0].config
     reads = columns_read(used)
     posts = _load(table, used, images, optional=UNREAD_IN_PREDICT, reads=reads)
-    with _progress() as progress:
-        predictions = average_predictions(classifiers, posts, progress)
+    with _progress() as progress, Predictor(classifiers) as predictor:
+        predictions = predictor.predict(posts, progress)
     write_table(predictions.to_table(), out, csv_safe=csv_safe)
     print_bad_rows(predictions.bad, len(posts), write_bad_rows_beside(out, predictions.bad))
     say(f"{len(posts)} predictions in {out}")

@@ -9,12 +9,11 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import NotFittedError
 
-from postsense.classifier import Classifier, Predictions, average_predictions
+from postsense.classifier import Classifier, Predictions
 from postsense.config import UNREAD_IN_PREDICT, Config
 from postsense.config_loading import load_config, refuse_unknown_settings
 from postsense.data.label_kinds import in_order, known_label, typed_array
 from postsense.errors import ConfigError, ModelError
-from postsense.evaluation.evaluate import evaluate_classifiers
 from postsense.evaluation.groups import columns_of
 from postsense.evaluation.looking_back import told
 from postsense.given_posts import given_posts, labeled_posts
@@ -23,6 +22,7 @@ from postsense.local_settings import load_local
 from postsense.model_folder import save_model
 from postsense.model_places import from_root
 from postsense.posts import Posts
+from postsense.prediction import Predictor
 from postsense.processes import is_main, main_first, together
 from postsense.progress import Progress, silent
 from postsense.runs import load_run
@@ -82,6 +82,7 @@ class PostClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.settings, self.progress = settings, progress
         self._refuse_both()
         self.classifiers: tuple[Classifier, ...] = ()  # the mean of several seeds answers
+        self._predictor: Predictor | None = None  # of the classifiers that were asked last
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """What the classifier was made with; settings stand under their dotted names."""
@@ -138,6 +139,7 @@ class PostClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         validation: posts to select the best epoch by; without it, the val rows of posts, or a
         tenth of train. In a script that `accelerate launch` runs, all processes fit together.
         """
+        self.close()
         config = from_root(self._asked())
         table = self._training_posts(posts, y, config)
         held_out = None
@@ -181,7 +183,7 @@ class PostClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         config = self._fitted()[0].config
         options: Any = {"reads": columns_read(config), "optional": UNREAD_IN_PREDICT}
         table = given_posts(posts, self.posts, config, **options)
-        return average_predictions(self._fitted(), table, self.progress)
+        return self._open().predict(table, self.progress)
 
     def score(self, posts: Any, y: Any = None, sample_weight: Any = None) -> float:
         """The accuracy: the share of labelled posts that get their label, in [0, 1].
@@ -196,7 +198,7 @@ class PostClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             table = labeled_posts(posts, y, self.posts, fitted.config)
         labels, kind = table.column("label"), fitted.label_kind
         rows = [row for row, label in enumerate(labels) if label is not None]
-        found = average_predictions(self._fitted(), table.take(rows), self.progress).names
+        found = self._open().predict(table.take(rows), self.progress).names
         asked = (known_label(labels[row], fitted.classes, kind) for row in rows)
         right = [a is not None and a == b for a, b in zip(asked, found, strict=True)]
         weights = None if sample_weight is None else np.asarray(sample_weight)[rows]
@@ -205,7 +207,7 @@ class PostClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def evaluate(
         self, posts: Any, split: str | None = None, by: str | None = None
     ) -> dict[str, Any]:
-        """Metrics on the labelled posts, of one split if named. Returns: see evaluate_classifiers.
+        """Metrics on the labelled posts, of one split if named, as `evaluate_classifiers` has them.
 
         Posts that were trained on are measured too, with a warning.
 
@@ -218,7 +220,7 @@ class PostClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         options: Any = {"optional": optional, "extra": columns_of(by), "require": ("label",)}
         reads = columns_read(config, "label", "split")
         table = given_posts(posts, self.posts, config, reads=reads, **options)
-        report = evaluate_classifiers(self._fitted(), table, split or "all", self.progress, by)
+        report = self._open().evaluate(table, split or "all", self.progress, by)
         if "seen" in report:
             logger.warning("%s: %s", table.name, told(report["seen"]))
         return report
@@ -256,6 +258,23 @@ class PostClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         loaded.classifiers = tuple(load_run(Path(folder), local))
         loaded.given_config = loaded.classifiers[0].config
         return loaded
+
+    def close(self) -> None:
+        """Let go of encoders and corpus, which stay open from call to call until the next fit.
+
+        A call after that opens them again.
+        """
+        if self._predictor is not None:
+            self._predictor.close()
+            self._predictor = None
+
+    def _open(self) -> Predictor:
+        """The predictor of what is trained, kept from the first call on."""
+        fitted = self._fitted()
+        if self._predictor is None or self._predictor.classifiers is not fitted:
+            self.close()
+            self._predictor = Predictor(fitted)
+        return self._predictor
 
     def _fitted(self) -> tuple[Classifier, ...]:
         if not self.classifiers:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import Any, Generic
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from postsense.posts import Posts
 from postsense.progress import Progress, silent
 
 Array = np.ndarray[Any, Any]
+Given, Result = TypeVar("Given"), TypeVar("Result")
 
 SHARD_BYTES = 64 * 2**20
 SHARD_SECONDS = 30.0
@@ -227,13 +228,23 @@ def _file_keys(
             return error
 
     keys, bad = np.zeros((len(paths), 2), dtype=np.uint64), {}
-    with ThreadPoolExecutor(threads) as workers:
-        for post, found in enumerate(workers.map(key, paths)):
-            if isinstance(found, PictureError):
-                bad[post] = found
-            else:
-                keys[post] = found
+    for post, found in enumerate(_each(key, paths, threads)):
+        if isinstance(found, PictureError):
+            bad[post] = found
+        else:
+            keys[post] = found
     return keys, bad
+
+
+def _each(
+    function: Callable[[Given], Result], items: Sequence[Given], threads: int
+) -> Iterator[Result]:
+    """The function of each item, in order; one item is not worth a thread."""
+    if len(items) <= 1:
+        yield from map(function, items)
+        return
+    with ThreadPoolExecutor(threads) as workers:
+        yield from workers.map(function, items)
 
 
 def _same_length(posts: Array, lengths: Array, batch_size: int) -> list[Array]:
@@ -283,6 +294,10 @@ def _in_order(
     work: Callable[[Array], list[Item | PictureError]], jobs: Sequence[Array], threads: int
 ) -> Iterator[tuple[Array, list[Item | PictureError]]]:
     """Results in the order of their jobs; a bounded number of jobs is under way at any time."""
+    if len(jobs) <= 1:  # not worth a thread
+        with _one_torch_thread():
+            yield from ((job, work(job)) for job in jobs)
+        return
     waiting: deque[tuple[Array, Future[list[Item | PictureError]]]] = deque()
     with _one_torch_thread(), ThreadPoolExecutor(threads) as workers:
         for job in jobs:
