@@ -54,6 +54,7 @@ FLOW = [
     "model_folder",
     "tables",
     "run_folder",
+    "fitting",
     "runs",
     "results",
     "ablation",

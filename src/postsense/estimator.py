@@ -1,7 +1,6 @@
 """PostClassifier: fit, predict, evaluate, save and load, as scikit-learn's users expect."""
 
 import logging
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +15,15 @@ from postsense.data.label_kinds import in_order, known_label, typed_array
 from postsense.errors import ConfigError, ModelError
 from postsense.evaluation.groups import columns_of
 from postsense.evaluation.looking_back import told
+from postsense.fitting import started
 from postsense.given_posts import given_posts, labeled_posts
-from postsense.inputs import columns_read, pick_device
+from postsense.inputs import columns_read
 from postsense.local_settings import load_local
 from postsense.model_folder import save_model
 from postsense.model_places import from_root
 from postsense.posts import Posts
 from postsense.prediction import Predictor
-from postsense.processes import is_main, main_first, together
+from postsense.processes import is_main
 from postsense.progress import Progress, silent
 from postsense.runs import load_run
 from postsense.training.methods import (
@@ -149,16 +149,8 @@ class PostClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             held_out = given_posts(validation, self.posts, config, **required, **how)
         splits = split_for_method(table, held_out, config)
         progress = self.progress if is_main() else silent
-        with (
-            tempfile.TemporaryDirectory(
-                prefix="postsense-",
-                ignore_cleanup_errors=True,  # Windows keeps weights that are still mapped
-            ) as folder,
-            together(cpu=pick_device(config.training).type == "cpu"),
-        ):
-            with main_first():
-                prepared = prepare_splits(splits, config, progress)
-            fitted = fit_classifier(splits, prepared, config, Path(folder), progress)
+        with started(config, lambda: prepare_splits(splits, config, progress)) as start:
+            fitted = fit_classifier(splits, start.prepared, config, start.folder, progress)
         self.classifiers = (fitted.classifier,)
         return self
 
