@@ -24,7 +24,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from postsense.batches import Pixels, PostBatch, PostDataset, TokenIds
 from postsense.config import Config
 from postsense.config_loading import parse_config
 from postsense.data.batching import epoch_batches
@@ -33,7 +32,8 @@ from postsense.data.loading import load_posts
 from postsense.encoders.backbone import ImageEncoder, load_image_backbone
 from postsense.encoders.embeddings import Embeddings
 from postsense.encoders.processors import picture_policy
-from postsense.inputs import PreparedPosts, prepare_posts
+from postsense.inputs.batches import Pixels, PostBatch, PostDataset, TokenIds
+from postsense.inputs.preparation import PreparedPosts, prepare_posts
 from postsense.losses.image_text import image_text_matching_loss
 from postsense.model import PostModel
 from postsense.posts import Posts

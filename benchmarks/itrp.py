@@ -30,7 +30,7 @@ from postsense.data.relabeling import relabel_table
 from postsense.evaluation.cluster_names import name_clusters
 from postsense.evaluation.metrics import classification_metrics
 from postsense.evaluation.task_pairs import pair_metrics
-from postsense.inputs import prepare_posts
+from postsense.inputs.preparation import prepare_posts
 from postsense.posts import Posts
 from postsense.runs import load_run, train_run
 from postsense.training.clusters import cluster_vectors, equal_scaled

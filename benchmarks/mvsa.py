@@ -25,7 +25,7 @@ from postsense.config import Config
 from postsense.config_loading import load_config
 from postsense.data.loading import load_posts
 from postsense.data.splitting import Splits, split_posts
-from postsense.inputs import PreparedPosts, prepare_posts
+from postsense.inputs.preparation import PreparedPosts, prepare_posts
 from postsense.results import compare_run_folders
 from postsense.runs import train_run
 from postsense.training.methods import fit_classifier

@@ -29,7 +29,7 @@ from postsense.classifier import Classifier
 from postsense.config_loading import load_config
 from postsense.data.loading import load_posts
 from postsense.evaluation.metrics import classification_metrics
-from postsense.inputs import prepare_posts
+from postsense.inputs.preparation import prepare_posts
 from postsense.results import compare_run_folders
 from postsense.run_folder import read_json
 from postsense.runs import load_run, train_run

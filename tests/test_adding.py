@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from postsense import PostClassifier
-from postsense.batches import PostBatch
 from postsense.config import Config, FusionSettings, LossSettings
 from postsense.config_loading import load_config
 from postsense.encoders.embeddings import Embeddings
 from postsense.errors import ConfigError
 from postsense.fusion.given import Given
 from postsense.fusion.joined import Joined
+from postsense.inputs.batches import PostBatch
 from postsense.losses.total import Weighted
 from postsense.outputs import PostOutput
 from postsense.progress import Progress

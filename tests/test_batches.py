@@ -8,7 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from postsense.batches import (
+from postsense.data.images import PicturePolicy, decode_picture, normalize_pixels
+from postsense.data.loading import load_posts
+from postsense.encoders.features import Encoded, FeatureColumn, FeatureStore
+from postsense.encoders.pixels import decode_pictures
+from postsense.inputs.batches import (
     PixelColumn,
     Pixels,
     PostBatch,
@@ -17,10 +21,6 @@ from postsense.batches import (
     TokenColumn,
     TokenIds,
 )
-from postsense.data.images import PicturePolicy, decode_picture, normalize_pixels
-from postsense.data.loading import load_posts
-from postsense.encoders.features import Encoded, FeatureColumn, FeatureStore
-from postsense.encoders.pixels import decode_pictures
 
 Draw = Callable[[str, int], str]
 POLICY = PicturePolicy(resize_px=10, crop_px=8, mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7))

@@ -10,9 +10,9 @@ from safetensors.torch import save_file
 
 from postsense.classifier import Classifier, Predictions, average_predictions
 from postsense.config_loading import load_config
+from postsense.data.bad_rows import BadRow
 from postsense.data.loading import load_posts
 from postsense.errors import DataError
-from postsense.inputs import BadRow
 from postsense.runs import load_run, train_run
 
 Rows = list[dict[str, Any]]

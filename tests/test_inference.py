@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from postsense import inference
-from postsense.batches import PostColumns, PostDataset, TokenColumn, TokenIds
 from postsense.build import Encoders, build_model
 from postsense.config_loading import parse_config
 from postsense.encoders.backbone import TextEncoder, load_text_backbone
 from postsense.encoders.features import Encoded, FeatureColumn, FeatureStore
 from postsense.inference import predict_logits, predict_outputs, softmax
+from postsense.inputs.batches import PostColumns, PostDataset, TokenColumn, TokenIds
 from postsense.model import PostModel
 from tolerances import rounding
 

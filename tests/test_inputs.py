@@ -13,17 +13,18 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from postsense.batches import Pixels, TokenIds
 from postsense.config import Config
 from postsense.config.data import DataSettings
 from postsense.config_loading import parse_config
 from postsense.data.loading import load_posts
+from postsense.device import pick_device
 from postsense.encoders import frozen
 from postsense.encoders.embeddings import Embeddings
 from postsense.encoders.frozen import FrozenTextEncoder
 from postsense.encoders.processors import load_tokenizer
 from postsense.errors import DataError
-from postsense.inputs import pick_device, prepare_posts, what_pictures_show
+from postsense.inputs.batches import Pixels, TokenIds
+from postsense.inputs.preparation import prepare_posts, what_pictures_show
 from postsense.posts import Posts
 
 Settings = Callable[..., Config]
@@ -296,7 +297,9 @@ def test_regions_count_for_nothing_where_pictures_are_encoded(
 def test_words_for_pictures_known_by_their_regions_are_those_of_the_table(
     region_posts: Posts, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("postsense.inputs.encode_pictures", lambda *_: pytest.fail("read one"))
+    monkeypatch.setattr(
+        "postsense.inputs.columns.encode_pictures", lambda *_: pytest.fail("read one")
+    )
     posts = region_posts.take([0, 1])
     given = pa.array([["lovely", "day"], None], pa.list_(pa.string()))
     posts.table = posts.table.set_column(

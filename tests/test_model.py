@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from postsense.batches import PostBatch, TokenIds
 from postsense.encoders.backbone import TextEncoder, load_text_backbone
 from postsense.encoders.embeddings import Embeddings
 from postsense.fusion.concat import Concat
 from postsense.fusion.cross_attention import CrossAttention
+from postsense.inputs.batches import PostBatch, TokenIds
 from postsense.model import Branch, PostModel
 
 TEXT_DIM, IMAGE_DIM, HIDDEN, CLASSES = 4, 3, 6, 3

@@ -18,7 +18,7 @@ from postsense.config_loading import load_config
 from postsense.data.loading import load_posts
 from postsense.data.splitting import split_posts
 from postsense.errors import ModelError, PostsenseError
-from postsense.inputs import prepare_posts
+from postsense.inputs.preparation import prepare_posts
 from postsense.local_settings import without_machine
 from postsense.model_description import digest_of
 from postsense.model_files import file_hashes

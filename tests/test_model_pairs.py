@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import nn
 
-from postsense.batches import PostBatch
 from postsense.config import LossSettings
 from postsense.encoders.embeddings import Embeddings
 from postsense.fusion.alignment import Alignment
@@ -15,6 +14,7 @@ from postsense.fusion.comments import CommentVectors, WithComments
 from postsense.fusion.concat import Concat
 from postsense.fusion.cross_attention import CrossAttention
 from postsense.fusion.joined import Joined
+from postsense.inputs.batches import PostBatch
 from postsense.losses.image_text import contrastive_term, matching_term
 from postsense.model import Branch, PostModel
 

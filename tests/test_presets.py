@@ -15,7 +15,7 @@ from postsense.config import Config
 from postsense.config_loading import load_config, preset_names
 from postsense.data.loading import load_posts
 from postsense.encoders.backbone import EncoderNetwork
-from postsense.inputs import prepare_posts
+from postsense.inputs.preparation import prepare_posts
 from postsense.posts import Posts
 from postsense.runs import load_run, train_run
 from postsense.training.labeled import TrainingData, new_model

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from postsense.data.bad_rows import BadRow
 from postsense.errors import DataError
-from postsense.inputs import BadRow
 from postsense.tables import (
     check_suffix,
     refuse_unfit_output,

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from postsense.data.bad_rows import BadRow
 from postsense.data.loading import load_posts
-from postsense.inputs import BadRow
 from postsense.terminal import (
     print_bad_rows,
     print_comparison,

@@ -13,7 +13,7 @@ from postsense.config_loading import load_config
 from postsense.data.loading import load_posts
 from postsense.data.splitting import split_posts
 from postsense.errors import ConfigError, DataError
-from postsense.inputs import prepare_posts
+from postsense.inputs.preparation import prepare_posts
 from postsense.posts import Post
 from postsense.registry import FUSIONS
 from postsense.run_folder import describe_run

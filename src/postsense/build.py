@@ -30,7 +30,6 @@ from postsense.fusion.bitransformer import EarlyComments
 from postsense.fusion.cluster_head import ClusterNames
 from postsense.fusion.comments import WithComments, comment_attentions
 from postsense.fusion.given import Given
-from postsense.inputs import reads_text
 from postsense.model import Branch, PostModel
 from postsense.registry.inputs import INPUTS
 from postsense.registry.table import load_object
@@ -63,7 +62,7 @@ def load_encoders(
     if kind is not None and kind != "text":
         joint = _load_joint(config, kind, pretrained=pretrained)
         return Encoders(None, None, None, image_dim, joint)
-    if reads_text(config) and settings.text.runs_inside:
+    if config.reads_words and settings.text.runs_inside:
         text_network = _load_text_network(config, pretrained=pretrained)
         text = TextEncoder(text_network, settings.text.pooling)
         if pretrained or text_dim is None:
@@ -156,7 +155,7 @@ def _branches(config: Config, encoders: Encoders) -> tuple[Branch | None, Branch
     """What a fusion encodes itself reaches it without a branch."""
     inside, width = config.fusion.declared.encodes, _projection(config)
     text, image = None, None
-    if reads_text(config) and "text" not in inside:
+    if config.reads_words and "text" not in inside:
         assert encoders.text_dim is not None
         token_dim = encoders.text_dim * config.encoders.text.read_layers
         text = Branch(encoders.text, encoders.text_dim, width, token_dim)

@@ -7,25 +7,22 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from postsense.batches import TokenColumn
 from postsense.config import Config
+from postsense.data.bad_rows import BadRow
 from postsense.data.label_kinds import arrow_labels, typed_label
 from postsense.data.seen import Seen
+from postsense.device import pick_device
 from postsense.encoders.features import FeatureColumn
 from postsense.encoders.regions import BOX, REGIONS
 from postsense.errors import DataError, ModelError
 from postsense.inference import Outputs, predict_outputs, softmax
-from postsense.inputs import (
-    BadRow,
-    PreparedPosts,
-    pick_device,
-    prepare_posts,
-    what_pictures_show,
-)
+from postsense.inputs.batches import TokenColumn
+from postsense.inputs.preparation import PreparedPosts, prepare_posts, what_pictures_show
 from postsense.model import PostModel
 from postsense.posts import Label, LabelKind, Posts
 from postsense.progress import Progress, silent
 from postsense.retrieval.borrowing import borrow_for_prediction
+from postsense.retrieval.opened import Opened
 
 Array = np.ndarray[Any, Any]
 HINT = pa.struct([("comment", pa.string()), ("post", pa.string()), ("weight", pa.float32())])
@@ -110,16 +107,37 @@ class Classifier:
 
 
 def average_predictions(
-    classifiers: Sequence[Classifier], posts: Posts, progress: Progress = silent
+    classifiers: Sequence[Classifier],
+    posts: Posts,
+    progress: Progress = silent,
+    opened: Opened | None = None,
 ) -> Predictions:
     """Mean probabilities of classifiers that differ by their seed; posts are encoded once.
 
     However many posts cannot be read, the others are answered for.
+    opened: what is open; None: all is opened for these posts.
     """
-    config = classifiers[0].config
-    borrowed = borrow_for_prediction(posts, config, progress=progress)
-    prepared = prepare_posts(posts, config, progress, borrowed, allowed_bad=1.0)
+    prepared = prepare_new(posts, classifiers[0].config, progress, opened=opened)
     return predict_prepared(classifiers, prepared, np.arange(len(posts)), progress)
+
+
+def prepare_new(
+    posts: Posts,
+    config: Config,
+    progress: Progress = silent,
+    *,
+    held_out: Posts | None = None,
+    opened: Opened | None = None,
+) -> PreparedPosts:
+    """Posts as a trained model reads them, with what the corpus lends them; any may be bad.
+
+    held_out: posts that are measured on, see `borrow_for_prediction`. opened: what is open.
+    """
+    borrowed = borrow_for_prediction(
+        posts, config, held_out=held_out, progress=progress, opened=opened
+    )
+    encoders = None if opened is None else opened.encoders
+    return prepare_posts(posts, config, progress, borrowed, allowed_bad=1.0, encoders=encoders)
 
 
 def predict_prepared(

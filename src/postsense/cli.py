@@ -207,10 +207,9 @@ def evaluate(
     Where TABLE has no test split and none is named, posts that the run has seen are left out.
     """
     from postsense.config import UNREAD_IN_PREDICT
-    from postsense.evaluation.evaluate import evaluate_classifiers
     from postsense.evaluation.groups import columns_of
-    from postsense.inputs import columns_read
     from postsense.local_settings import load_local, named_corpus
+    from postsense.prediction import Predictor
     from postsense.runs import load_run
     from postsense.terminal import print_evaluation, say_json
 
@@ -225,11 +224,10 @@ def evaluate(
         require=("label",),
         optional=optional,
         extra=columns_of(by),
-        reads=columns_read(classifiers[0].config, "label", "split"),
+        reads=classifiers[0].config.columns_read("label", "split"),
     )
-    with _progress() as progress:
-        report = evaluate_classifiers(
-            classifiers,
+    with _progress() as progress, Predictor(classifiers) as predictor:
+        report = predictor.evaluate(
             posts,
             split,
             progress,
@@ -259,10 +257,9 @@ def predict(
     A run of several seeds gives the mean of their probabilities. A model that reads comments also
     names those that hinted and how much attention each got; --corpus says where the corpus is now.
     """
-    from postsense.classifier import average_predictions
     from postsense.config import UNREAD_IN_PREDICT
-    from postsense.inputs import columns_read
     from postsense.local_settings import load_local, named_corpus
+    from postsense.prediction import Predictor
     from postsense.run_folder import files_of
     from postsense.runs import load_run
     from postsense.tables import refuse_unfit_output, write_bad_rows_beside, write_table
@@ -271,10 +268,10 @@ def predict(
     refuse_unfit_output(out, [table, *files_of(run)])
     classifiers = load_run(run, load_local(config, settings or (), named_corpus(corpus)))
     used = classifiers[0].config
-    reads = columns_read(used)
+    reads = used.columns_read()
     posts = _load(table, used, images, optional=UNREAD_IN_PREDICT, reads=reads)
-    with _progress() as progress:
-        predictions = average_predictions(classifiers, posts, progress)
+    with _progress() as progress, Predictor(classifiers) as predictor:
+        predictions = predictor.predict(posts, progress)
     write_table(predictions.to_table(), out, csv_safe=csv_safe)
     print_bad_rows(predictions.bad, len(posts), write_bad_rows_beside(out, predictions.bad))
     say(f"{len(posts)} predictions in {out}")
@@ -322,7 +319,6 @@ def ablate(
     """Measure what comments, self-training and retrieval bring, each alone and all together."""
     from postsense.ablation import ablate as ablate_method
     from postsense.config_loading import load_config
-    from postsense.inputs import columns_read
     from postsense.terminal import print_comparison, say_json, say_title
 
     given = {
@@ -333,7 +329,7 @@ def ablate(
     }
     values = {key: value for key, value in given.items() if value is not None}
     config = load_config(preset, None, settings or (), values)
-    reads = columns_read(config, "label", "split")
+    reads = config.columns_read("label", "split")
     posts = _load(table, config, require=("label",), reads=reads)
     names = [name.strip() for name in groups.split(",")]
     with _progress() as progress:
@@ -446,12 +442,11 @@ def _refuse_several_processes(verb: list[str]) -> None:
 
 
 def _train(table: Path, out: Path, config: "Config", validation: Path | None, seeds: int) -> None:
-    from postsense.inputs import columns_read
     from postsense.runs import train_run
     from postsense.terminal import print_run
     from postsense.training.methods import required_columns
 
-    reads = columns_read(config, "label", "split")
+    reads = config.columns_read("label", "split")
     posts = _load(table, config, require=required_columns(config), reads=reads)
     held_out = None
     if validation is not None:

@@ -1,7 +1,6 @@
 """PostClassifier: fit, predict, evaluate, save and load, as scikit-learn's users expect."""
 
 import logging
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -9,21 +8,21 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import NotFittedError
 
-from postsense.classifier import Classifier, Predictions, average_predictions
+from postsense.classifier import Classifier, Predictions
 from postsense.config import UNREAD_IN_PREDICT, Config
 from postsense.config_loading import load_config, refuse_unknown_settings
 from postsense.data.label_kinds import in_order, known_label, typed_array
 from postsense.errors import ConfigError, ModelError
-from postsense.evaluation.evaluate import evaluate_classifiers
 from postsense.evaluation.groups import columns_of
 from postsense.evaluation.looking_back import told
+from postsense.fitting import started
 from postsense.given_posts import given_posts, labeled_posts
-from postsense.inputs import columns_read, pick_device
 from postsense.local_settings import load_local
 from postsense.model_folder import save_model
 from postsense.model_places import from_root
 from postsense.posts import Posts
-from postsense.processes import is_main, main_first, together
+from postsense.prediction import Predictor
+from postsense.processes import is_main
 from postsense.progress import Progress, silent
 from postsense.runs import load_run
 from postsense.training.methods import (
@@ -82,6 +81,7 @@ class PostClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.settings, self.progress = settings, progress
         self._refuse_both()
         self.classifiers: tuple[Classifier, ...] = ()  # the mean of several seeds answers
+        self._predictor: Predictor | None = None  # of the classifiers that were asked last
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """What the classifier was made with; settings stand under their dotted names."""
@@ -138,32 +138,25 @@ class PostClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         validation: posts to select the best epoch by; without it, the val rows of posts, or a
         tenth of train. In a script that `accelerate launch` runs, all processes fit together.
         """
+        self.close()
         config = from_root(self._asked())
         table = self._training_posts(posts, y, config)
         held_out = None
         if validation is not None:
-            how: Any = {"reads": columns_read(config, "label", "split")}
+            how: Any = {"reads": config.columns_read("label", "split")}
             required: Any = {"require": ("label",), "optional": ("split",)}
             held_out = given_posts(validation, self.posts, config, **required, **how)
         splits = split_for_method(table, held_out, config)
         progress = self.progress if is_main() else silent
-        with (
-            tempfile.TemporaryDirectory(
-                prefix="postsense-",
-                ignore_cleanup_errors=True,  # Windows keeps weights that are still mapped
-            ) as folder,
-            together(cpu=pick_device(config.training).type == "cpu"),
-        ):
-            with main_first():
-                prepared = prepare_splits(splits, config, progress)
-            fitted = fit_classifier(splits, prepared, config, Path(folder), progress)
+        with started(config, lambda: prepare_splits(splits, config, progress)) as start:
+            fitted = fit_classifier(splits, start.prepared, config, start.folder, progress)
         self.classifiers = (fitted.classifier,)
         return self
 
     def _training_posts(self, posts: Any, y: Any, config: Config) -> Posts:
         if y is not None:
             return labeled_posts(posts, y, self.posts, config)
-        reads = columns_read(config, "label", "split")
+        reads = config.columns_read("label", "split")
         return given_posts(posts, self.posts, config, require=required_columns(config), reads=reads)
 
     def predict(self, posts: Any) -> np.ndarray[Any, Any]:
@@ -179,9 +172,9 @@ class PostClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predictions(self, posts: Any) -> Predictions:
         """Labels, probabilities, ids and unreadable rows together."""
         config = self._fitted()[0].config
-        options: Any = {"reads": columns_read(config), "optional": UNREAD_IN_PREDICT}
+        options: Any = {"reads": config.columns_read(), "optional": UNREAD_IN_PREDICT}
         table = given_posts(posts, self.posts, config, **options)
-        return average_predictions(self._fitted(), table, self.progress)
+        return self._open().predict(table, self.progress)
 
     def score(self, posts: Any, y: Any = None, sample_weight: Any = None) -> float:
         """The accuracy: the share of labelled posts that get their label, in [0, 1].
@@ -190,13 +183,13 @@ class PostClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         fitted = self._fitted()[0]
         if y is None:
-            reads = columns_read(fitted.config, "label")
+            reads = fitted.config.columns_read("label")
             table = given_posts(posts, self.posts, fitted.config, require=("label",), reads=reads)
         else:
             table = labeled_posts(posts, y, self.posts, fitted.config)
         labels, kind = table.column("label"), fitted.label_kind
         rows = [row for row, label in enumerate(labels) if label is not None]
-        found = average_predictions(self._fitted(), table.take(rows), self.progress).names
+        found = self._open().predict(table.take(rows), self.progress).names
         asked = (known_label(labels[row], fitted.classes, kind) for row in rows)
         right = [a is not None and a == b for a, b in zip(asked, found, strict=True)]
         weights = None if sample_weight is None else np.asarray(sample_weight)[rows]
@@ -205,7 +198,7 @@ class PostClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def evaluate(
         self, posts: Any, split: str | None = None, by: str | None = None
     ) -> dict[str, Any]:
-        """Metrics on the labelled posts, of one split if named. Returns: see evaluate_classifiers.
+        """Metrics on the labelled posts, of one split if named, as `evaluate_classifiers` has them.
 
         Posts that were trained on are measured too, with a warning.
 
@@ -216,9 +209,9 @@ class PostClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         config = self._fitted()[0].config
         optional = set(UNREAD_IN_PREDICT) - {"label"} - ({"split"} if split else set())
         options: Any = {"optional": optional, "extra": columns_of(by), "require": ("label",)}
-        reads = columns_read(config, "label", "split")
+        reads = config.columns_read("label", "split")
         table = given_posts(posts, self.posts, config, reads=reads, **options)
-        report = evaluate_classifiers(self._fitted(), table, split or "all", self.progress, by)
+        report = self._open().evaluate(table, split or "all", self.progress, by)
         if "seen" in report:
             logger.warning("%s: %s", table.name, told(report["seen"]))
         return report
@@ -256,6 +249,23 @@ class PostClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         loaded.classifiers = tuple(load_run(Path(folder), local))
         loaded.given_config = loaded.classifiers[0].config
         return loaded
+
+    def close(self) -> None:
+        """Let go of encoders and corpus, which stay open from call to call until the next fit.
+
+        A call after that opens them again.
+        """
+        if self._predictor is not None:
+            self._predictor.close()
+            self._predictor = None
+
+    def _open(self) -> Predictor:
+        """The predictor of what is trained, kept from the first call on."""
+        fitted = self._fitted()
+        if self._predictor is None or self._predictor.classifiers is not fitted:
+            self.close()
+            self._predictor = Predictor(fitted)
+        return self._predictor
 
     def _fitted(self) -> tuple[Classifier, ...]:
         if not self.classifiers:

@@ -11,7 +11,6 @@ from postsense.config import UNREAD_IN_PREDICT, Columns, Config
 from postsense.data.loading import load_posts
 from postsense.data.reading import reading_of
 from postsense.errors import DataError
-from postsense.inputs import columns_read
 from postsense.posts import SCHEMA, Post, Posts
 
 
@@ -44,7 +43,7 @@ def labeled_posts(given: Any, labels: Any, table: Any, config: Config) -> Posts:
 
     Raises: DataError: not one label a post, or something else than labels.
     """
-    options = {"reads": columns_read(config), "optional": UNREAD_IN_PREDICT}
+    options = {"reads": config.columns_read(), "optional": UNREAD_IN_PREDICT}
     posts = given_posts(given, table, config, **options)
     values = _label_values(labels)
     if len(values) != len(posts):

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from postsense.batches import PostDataset
 from postsense.data.batching import ordered_batches
+from postsense.inputs.batches import PostDataset
 from postsense.model import PostModel
 from postsense.outputs import PostOutput
 from postsense.progress import Progress, silent

@@ -7,13 +7,13 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
-from postsense.batches import Comments, PostBatch, Read
 from postsense.encoders.backbone import EncoderNetwork, ImageEncoder, TextBackbone, TextEncoder
 from postsense.encoders.embeddings import Embeddings
 from postsense.encoders.joint import JointBackbone
 from postsense.fusion.alignment import Alignment
 from postsense.fusion.comments import CommentVectors, ReadsComments
 from postsense.fusion.joined import Joined
+from postsense.inputs.batches import Comments, PostBatch, Read
 from postsense.outputs import Aligned, PostOutput
 from postsense.parallel import in_shares
 from postsense.registry.inputs import INPUTS

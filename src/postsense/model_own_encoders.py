@@ -10,12 +10,12 @@ from typing import Any
 
 import torch
 
-from postsense.batches import Comments, Pixels, PostBatch, TokenIds
 from postsense.config import Config
 from postsense.encoders.embeddings import Embeddings
 from postsense.encoders.pretrained import text_checkpoint
 from postsense.encoders.processors import chosen_policy, load_tokenizer
 from postsense.errors import ModelError, PostsenseError
+from postsense.inputs.batches import Comments, Pixels, PostBatch, TokenIds
 from postsense.json_files import read_json_file
 from postsense.model import PostModel
 from postsense.model_description import Description

@@ -11,11 +11,11 @@ from typing import Any, Literal
 
 from postsense.config import Config, EncoderSettings
 from postsense.corpus.manifest import read_manifest
+from postsense.device import pick_device
 from postsense.encoders.frozen import FrozenTextEncoder
 from postsense.encoders.pretrained import BUILTIN, checkpoint_folder, fingerprint_folder
 from postsense.encoders.regions import REGIONS, image_key
 from postsense.errors import ConfigError, CorpusError, EncoderError, ModelError
-from postsense.inputs import pick_device, reads_text
 from postsense.model_description import Description
 from postsense.model_files import ANEW, ENCODERS
 
@@ -53,7 +53,7 @@ def _comes_along(name: str, part: Part) -> bool:
 def frozen_keys(config: Config) -> dict[str, str]:
     """What each encoder that is read, and is not inside the model, is now."""
     keys, device, settings = {}, pick_device(config.training), config.encoders
-    if reads_text(config) and not settings.text.runs_inside:
+    if config.reads_words and not settings.text.runs_inside:
         keys["text"] = FrozenTextEncoder(settings, device).key
     if "image" in config.inputs and not settings.image.runs_inside:
         keys["image"] = image_key(settings, device)
@@ -116,7 +116,7 @@ def found_corpus(folder: Path, description: Description, config: Config, *, name
 
 def read_parts(config: Config) -> list[Part]:
     """The modalities that the model reads."""
-    reads = {"text": reads_text(config), "image": "image" in config.inputs}
+    reads = {"text": config.reads_words, "image": "image" in config.inputs}
     return [part for part in PARTS if reads[part]]
 
 

@@ -6,6 +6,7 @@ import logging
 import re
 import shutil
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,12 @@ from postsense.config import Config
 from postsense.config_loading import as_before, kept_as_before, parse_kept
 from postsense.corpus.reading import open_corpus
 from postsense.data.splitting import Splits
+from postsense.encoders.regions import REGIONS
 from postsense.errors import ConfigError, RunError
 from postsense.json_files import read_json_file
 from postsense.locking import is_lock
 from postsense.model_places import from_root
+from postsense.posts import Posts
 from postsense.registry.inputs import INPUTS
 
 logger = logging.getLogger(__name__)
@@ -64,8 +67,45 @@ def describe_run(config: Config, splits: Splits) -> dict[str, Any]:
         "labels": _label_counts(splits),
         "val_drawn_from_train": splits.carved,
         "unlabeled": splits.unlabeled,
-        "fingerprint": _fingerprint(splits, config),
+        "fingerprint": fingerprint_splits(splits, config),
     }
+
+
+def fingerprint_splits(splits: Splits, config: Config) -> str:
+    """A hash of all that a run reads of the table and of a corpus; pictures count by their path.
+
+    Raises: CorpusError: there is no such corpus.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    if config.retrieval.corpus is not None:
+        digest.update(open_corpus(config.retrieval.corpus).fingerprint)
+    read = [INPUTS[name] for name in config.inputs if name not in ("text", "image")]
+    for one in read:
+        if one.listed:
+            digest.update(json.dumps(splits.posts.column(one.name)).encode())
+    more = [one.name for one in read if not one.listed]
+    kept = config.encoders.image.declared.column
+    features = () if kept == "image" else (kept,)
+    _add_columns(digest, splits.posts, "id", "text", "image", "label", *more, *features)
+    for rows in (splits.train, splits.val, splits.test):
+        digest.update(np.ascontiguousarray(rows, dtype=np.int64).tobytes() + b"\2")
+    return digest.hexdigest()
+
+
+def fingerprint_unlabeled(posts: Posts) -> str:
+    """A hash of all that is read of posts without labels or splits; pictures count by their path.
+
+    It differs from that of any run on posts with labels.
+    """
+    digest = hashlib.blake2b(digest_size=16, person=b"discover")
+    _add_columns(digest, posts, "id", "text", "image", REGIONS)
+    return digest.hexdigest()
+
+
+def _add_columns(digest: "hashlib.blake2b", posts: Posts, *names: str) -> None:
+    for name in names:
+        for value in posts.column(name):
+            digest.update(b"\0" if value is None else b"\1" + value.encode() + b"\0")
 
 
 def mark_run(folder: Path, settings: dict[str, Any], description: dict[str, Any]) -> None:
@@ -95,6 +135,17 @@ def refuse_taken(folder: Path, settings: dict[str, Any], fingerprint: str) -> No
     if strangers:
         found = f"{strangers[:5]} in it"
         raise RunError(folder, "an empty or new folder, or a run", found, "Choose another --out.")
+
+
+def free_unbegun(folder: Path) -> None:
+    """Take the marks of a run away if it has kept nothing, so that the folder is as it was."""
+    if _is_begun(folder):
+        return
+    for name in ("config.json", "run.json", "bad_rows.jsonl"):
+        (folder / name).unlink(missing_ok=True)
+    for seed in (*folder.glob("seed-*/checkpoints"), *folder.glob("seed-*")):
+        with suppress(OSError):  # something is in it
+            seed.rmdir()
 
 
 def _is_begun(folder: Path) -> bool:
@@ -191,25 +242,3 @@ def _label_counts(splits: Splits) -> dict[str, dict[str, int]]:
     parts = {name: labels[getattr(splits, name)] for name in ("train", "val", "test")}
     known = {name: [label for label in part if label is not None] for name, part in parts.items()}
     return {name: dict(sorted(Counter(part).items())) for name, part in known.items()}
-
-
-def _fingerprint(splits: Splits, config: Config) -> str:
-    """A hash of all that the run reads of the table and of a corpus; pictures count by their path.
-
-    Raises: CorpusError: there is no such corpus.
-    """
-    digest = hashlib.blake2b(digest_size=16)
-    if config.retrieval.corpus is not None:
-        digest.update(open_corpus(config.retrieval.corpus).fingerprint)
-    read = [INPUTS[name] for name in config.inputs if name not in ("text", "image")]
-    for one in read:
-        if one.listed:
-            digest.update(json.dumps(splits.posts.column(one.name)).encode())
-    more = [one.name for one in read if not one.listed]
-    kept = config.encoders.image.declared.column
-    for name in ("id", "text", "image", "label", *more, *(() if kept == "image" else (kept,))):
-        for value in splits.posts.column(name):
-            digest.update(b"\0" if value is None else b"\1" + value.encode() + b"\0")
-    for rows in (splits.train, splits.val, splits.test):
-        digest.update(np.ascontiguousarray(rows, dtype=np.int64).tobytes() + b"\2")
-    return digest.hexdigest()

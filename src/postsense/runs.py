@@ -12,41 +12,30 @@ seed-N/checkpoints/    only while the seed is unfinished
 
 import logging
 import re
-import shutil
-from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from postsense.atomic import replacing, write_json
 from postsense.classifier import Classifier, predict_rows, predictions_from
 from postsense.config import Config
+from postsense.data.bad_rows import BadRow
 from postsense.data.label_kinds import arrow_labels
 from postsense.data.splitting import Splits
 from postsense.errors import RunError
 from postsense.evaluation.evaluate import distances_of, metrics_of
 from postsense.evaluation.metrics import HEADLINE, positive_number
-from postsense.inputs import BadRow, PreparedPosts, pick_device
+from postsense.fitting import Claim, TrainedSeed, started, train_once
+from postsense.inputs.preparation import PreparedPosts
 from postsense.local_settings import NO_LOCAL_SETTINGS, LocalSettings
-from postsense.locking import writing_to
-from postsense.model_folder import load_model, save_model
+from postsense.model_folder import load_model
 from postsense.model_places import from_root
 from postsense.posts import Posts
-from postsense.processes import is_main, main_first, together, wait_for_all
 from postsense.progress import Progress, silent
-from postsense.run_folder import (
-    as_started,
-    describe_run,
-    mark_run,
-    read_json,
-    refuse_taken,
-    sweep,
-)
-from postsense.tables import write_bad_rows
+from postsense.run_folder import as_started, describe_run, read_json
 from postsense.training.methods import (
     Fitted,
     fit_classifier,
@@ -93,18 +82,16 @@ def train_run(
     """
     config = as_started(folder, from_root(config))
     splits = split_for_method(posts, validation, config)
-    with (
-        together(cpu=pick_device(config.training).type == "cpu"),
-        writing_to(folder, "train") if is_main() else nullcontext(),
-    ):
-        prepared = _prepare(folder, config, splits, progress)
-        metrics = {}
+    description = describe_run(config, splits)
+    claim = Claim(folder, "train", config, description["fingerprint"], lambda _: description)
+    metrics = {}
+    with started(config, lambda: prepare_splits(splits, config, progress), claim) as start:
         for seed in range(config.seed, config.seed + seeds):
             seeded = config.model_copy(update={"seed": seed})
-            metrics[seed] = _train_seed(splits, prepared, seeded, folder / f"seed-{seed}", progress)
-        wait_for_all()  # until all is written
+            train = partial(_train_seed, splits, start.prepared, seeded, progress)
+            metrics[seed] = train_once(folder / f"seed-{seed}", train, _read_report)
     fraction, remarks = config.data.train_fraction, remarks_on(posts, splits)
-    return RunSummary(folder, splits, fraction, prepared.bad, metrics, remarks)
+    return RunSummary(folder, splits, fraction, start.prepared.bad, metrics, remarks)
 
 
 def load_run(folder: Path, local: LocalSettings = NO_LOCAL_SETTINGS) -> list[Classifier]:
@@ -164,39 +151,17 @@ def finished_seeds(folder: Path) -> list[Path]:
     return sorted(seeds, key=lambda seed: int(seed.name.removeprefix("seed-")))
 
 
-def _prepare(folder: Path, config: Config, splits: Splits, progress: Progress) -> PreparedPosts:
-    """Encode the posts, then claim the folder, since they may have to be refused.
-
-    Processes beside the main one read what it wrote.
-    """
-    settings, description = config.model_dump(mode="json"), describe_run(config, splits)
-    with main_first():
-        refuse_taken(folder, settings, description["fingerprint"])  # before hours of encoding
-        prepared = prepare_splits(splits, config, progress)
-        if is_main():
-            mark_run(folder, settings, description)
-            sweep(folder)
-            write_bad_rows(prepared.bad, folder / "bad_rows.jsonl")
-    return prepared
-
-
 def _train_seed(
-    splits: Splits, prepared: PreparedPosts, config: Config, folder: Path, progress: Progress
-) -> dict[str, Any]:
-    finished = folder / "metrics.json"
-    if is_main():
-        sweep(folder)
-    report = _read_report(finished) if finished.is_file() else None
-    wait_for_all()  # the main process writes nothing before all have looked
-    if report is None:
-        fitted = fit_classifier(splits, prepared, config, folder / "checkpoints", progress)
-        measured = _measure(fitted.classifier, splits, prepared)
-        report = {**_training_report(fitted, config), **measured.metrics}
-        if is_main():
-            _write_seed(folder, fitted, measured.predictions, report)
-    if is_main():
-        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-    return report
+    splits: Splits, prepared: PreparedPosts, config: Config, progress: Progress, checkpoints: Path
+) -> TrainedSeed:
+    """Train one seed and measure it on val and test."""
+    fitted = fit_classifier(splits, prepared, config, checkpoints, progress)
+    measured = _measure(fitted.classifier, splits, prepared)
+    return TrainedSeed(
+        fitted.classifier,
+        {**_training_report(fitted, config), **measured.metrics},
+        {"pseudo_labels": fitted.trained.pseudo_labels, "predictions": measured.predictions},
+    )
 
 
 def _read_report(file: Path) -> dict[str, Any]:
@@ -209,19 +174,6 @@ def _read_report(file: Path) -> dict[str, Any]:
             fix = "Remove the file: its seed is trained again."
             raise RunError(f"{file}, {split}", "numbers that were measured", f"no {lacking}", fix)
     return report
-
-
-def _write_seed(
-    folder: Path, fitted: Fitted, predictions: pa.Table | None, report: dict[str, Any]
-) -> None:
-    """Write what a seed is, its metrics last: they mark it as finished."""
-    save_model(fitted.classifier, folder / "model", in_run=True)
-    tables = {"pseudo_labels": fitted.trained.pseudo_labels, "predictions": predictions}
-    for name, table in tables.items():
-        if table is not None:
-            with replacing(folder / f"{name}.parquet") as temporary:
-                pq.write_table(table, temporary)
-    write_json(folder / "metrics.json", report)
 
 
 @dataclass(frozen=True)

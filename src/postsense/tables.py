@@ -13,8 +13,8 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from postsense.atomic import replacing
+from postsense.data.bad_rows import BadRow
 from postsense.errors import DataError
-from postsense.inputs import BadRow
 
 FORMULA = "^[=+@\\-\t\r\n＝＋－＠]"
 SUFFIXES = (".csv", ".jsonl", ".parquet")

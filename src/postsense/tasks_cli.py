@@ -133,12 +133,11 @@ def _load(table: Path, classifier: "Classifier", label: str | None, images: Path
     from postsense.config import UNREAD_IN_PREDICT
     from postsense.data.loading import load_posts
     from postsense.data.reading import reading_of, with_images
-    from postsense.inputs import columns_read
 
     columns = classifier.config.data.columns
     how: Any = {
         "reading": with_images(reading_of(classifier.config), images),
-        "reads": columns_read(classifier.config, "label", "split"),
+        "reads": classifier.config.columns_read("label", "split"),
     }
     if label is None:
         return load_posts(table, columns, optional=UNREAD_IN_PREDICT, **how)

@@ -23,8 +23,8 @@ from postsense.progress import Progress
 if TYPE_CHECKING:
     from postsense.corpus.reports import BuildReport
     from postsense.corpus.statistics import CorpusStatistics
+    from postsense.data.bad_rows import BadRow
     from postsense.data.checking import TableReport
-    from postsense.inputs import BadRow
     from postsense.retrieval.answers import Answer
     from postsense.retrieval.index import IndexReport
     from postsense.runs import RunSummary

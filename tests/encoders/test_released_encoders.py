@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from postsense.batches import Pixels, TokenIds
 from postsense.build import build_model, load_encoders
 from postsense.classifier import Classifier
 from postsense.config import Config
@@ -18,7 +17,8 @@ from postsense.config_loading import load_config
 from postsense.data.loading import load_posts
 from postsense.data.splitting import split_posts
 from postsense.encoders.frozen import FrozenImageEncoder, FrozenTextEncoder
-from postsense.inputs import PreparedPosts, prepare_posts
+from postsense.inputs.batches import Pixels, TokenIds
+from postsense.inputs.preparation import PreparedPosts, prepare_posts
 from postsense.model import Branch, PostModel
 from postsense.model_folder import load_model, save_model
 from postsense.training.methods import fit_classifier

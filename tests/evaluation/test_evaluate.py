@@ -9,6 +9,7 @@ import pytest
 
 from postsense.classifier import Classifier, Predictions, average_predictions, predict_rows
 from postsense.config_loading import load_config
+from postsense.data.bad_rows import BadRow
 from postsense.data.loading import load_posts
 from postsense.data.splitting import split_posts
 from postsense.errors import DataError
@@ -16,7 +17,7 @@ from postsense.evaluation import evaluate
 from postsense.evaluation.distances import class_distances
 from postsense.evaluation.evaluate import class_numbers, evaluate_classifiers, metrics_of
 from postsense.evaluation.metrics import HEADLINE, classification_metrics
-from postsense.inputs import BadRow, prepare_posts
+from postsense.inputs.preparation import prepare_posts
 from postsense.run_folder import read_json
 from postsense.runs import load_run, train_run
 from postsense.terminal import print_evaluation

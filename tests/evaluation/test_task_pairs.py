@@ -7,9 +7,9 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
 from postsense.classifier import Predictions
+from postsense.data.bad_rows import BadRow
 from postsense.errors import DataError
 from postsense.evaluation.task_pairs import pair_metrics, pair_tasks
-from postsense.inputs import BadRow
 
 CLASSES = (("no", "yes"), ("high", "low", "middle"))
 

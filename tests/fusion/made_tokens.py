@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from postsense.batches import Comments, Pixels, TokenIds
 from postsense.encoders.embeddings import Embeddings
 from postsense.fusion.bitransformer import EarlyComments
+from postsense.inputs.batches import Comments, Pixels, TokenIds
 
 
 def token_ids(texts: Sequence[list[int]], length: int = 0) -> TokenIds:

@@ -10,11 +10,11 @@ import torch
 from made_tokens import token_ids
 from torch import Tensor, nn
 
-from postsense.batches import Comments, TokenIds
 from postsense.encoders.backbone import TextBackbone, load_text_backbone
 from postsense.encoders.embeddings import Embeddings
 from postsense.errors import EncoderError
 from postsense.fusion.bitransformer import Bitransformer, EarlyComments
+from postsense.inputs.batches import Comments, TokenIds
 
 CLS, SEP = 2, 3
 TEXTS: tuple[list[int], ...] = ([CLS, 5, 6, 7, SEP], [CLS, 8, SEP], [], [CLS, 4, 9, SEP])

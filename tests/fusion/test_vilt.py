@@ -14,9 +14,9 @@ from made_tokens import (
 )
 from torch import Tensor, nn
 
-from postsense.batches import Pixels
 from postsense.encoders.joint import load_joint_backbone
 from postsense.fusion.vilt import Vilt
+from postsense.inputs.batches import Pixels
 
 CLS, SEP, HIDDEN = 2, 3, 16
 TEXTS: tuple[list[int], ...] = ([CLS, 5, 6, 7, SEP], [CLS, 8, SEP], [], [CLS, 4, 9, SEP], [])

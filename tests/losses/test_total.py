@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from postsense.batches import PostBatch
 from postsense.config import LossSettings
 from postsense.encoders.embeddings import Embeddings
+from postsense.inputs.batches import PostBatch
 from postsense.losses.classification import classification_term, cross_entropy_loss
 from postsense.losses.contrastive import (
     inter_modal_term,

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from postsense.batches import Comments, PostBatch, TokenIds
 from postsense.encoders.embeddings import Embeddings
+from postsense.inputs.batches import Comments, PostBatch, TokenIds
 from postsense.training.comment_dropout import drop_comments, survivors_cycled
 
 

@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from postsense.batches import PostBatch, PostColumns, PostDataset, TokenColumn
 from postsense.config import LossSettings, TrainingSettings
 from postsense.encoders.embeddings import Embeddings
 from postsense.errors import RunError
 from postsense.evaluation.metrics import headline_metric
 from postsense.fusion.concat import Concat
 from postsense.inference import predict_logits
+from postsense.inputs.batches import PostBatch, PostColumns, PostDataset, TokenColumn
 from postsense.losses.classification import classification_term
 from postsense.losses.distillation import distillation_term
 from postsense.model import Branch, PostModel

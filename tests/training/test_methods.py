@@ -12,7 +12,7 @@ from postsense.classifier import Classifier
 from postsense.config_loading import load_config
 from postsense.data.loading import load_posts
 from postsense.data.splitting import split_posts
-from postsense.inputs import prepare_posts
+from postsense.inputs.preparation import prepare_posts
 from postsense.training.checkpoint import PhaseState
 from postsense.training.methods import fit_classifier
 

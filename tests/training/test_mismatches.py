@@ -2,8 +2,8 @@
 
 import torch
 
-from postsense.batches import PostBatch
 from postsense.encoders.embeddings import Embeddings
+from postsense.inputs.batches import PostBatch
 from postsense.training.mismatches import show_mismatches
 
 

@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 from postsense import parallel
-from postsense.batches import PostBatch, PostColumns, PostDataset
 from postsense.config import FusionSettings, LossSettings, TrainingSettings
 from postsense.encoders.embeddings import Embeddings
 from postsense.fusion.alignment import Alignment
 from postsense.fusion.concat import Concat
 from postsense.fusion.cross_modal import CrossModal
+from postsense.inputs.batches import PostBatch, PostColumns, PostDataset
 from postsense.losses.classification import classification_term
 from postsense.losses.total import Weighted
 from postsense.model import Branch, PostModel

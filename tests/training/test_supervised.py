@@ -14,7 +14,7 @@ from postsense.encoders.backbone import load_text_backbone
 from postsense.encoders.features import statistics
 from postsense.errors import DataError
 from postsense.inference import predict_logits
-from postsense.inputs import prepare_posts
+from postsense.inputs.preparation import prepare_posts
 from postsense.losses.total import total_loss
 from postsense.model import PostModel
 from postsense.outputs import PostOutput

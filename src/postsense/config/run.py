@@ -45,6 +45,21 @@ class Config(Section):
         return tuple(name for name in INPUTS if name in fusion.reads or name in named)
 
     @property
+    def reads_words(self) -> bool:
+        """Whether the model reads words."""
+        return any(INPUTS[name].holds == "words" for name in self.inputs)
+
+    def columns_read(self, *more: str) -> tuple[str, ...]:
+        """Our names of the columns that the model reads, and of more that the caller does.
+
+        Similar posts of a corpus are found by words and picture.
+        """
+        searched = ("text", "image") if self.retrieval.corpus is not None else ()
+        kept = self.encoders.image.declared.column
+        features = () if kept == "image" else (kept,)
+        return tuple(dict.fromkeys((*searched, *self.inputs, *features, *more)))
+
+    @property
     def reads_comments(self) -> bool:
         """Whether the model reads hint comments: there is a corpus to take them from."""
         return self.retrieval.corpus is not None and self.comments.count > 0

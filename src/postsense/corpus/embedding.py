@@ -13,6 +13,7 @@ from postsense.corpus.manifest import Manifest
 from postsense.encoders.encode import encode_pictures, encode_texts
 from postsense.encoders.features import FeatureColumn
 from postsense.encoders.frozen import FrozenImageEncoder, FrozenTextEncoder
+from postsense.encoders.open_encoders import OpenEncoders
 from postsense.errors import CorpusError, PictureError
 from postsense.posts import SCHEMA, Posts
 from postsense.processes import available_cores
@@ -44,23 +45,27 @@ class Features:
     bad: dict[int, PictureError]
 
 
-def open_encoders(settings: EncoderSettings) -> Encoders:
-    """The encoders that the settings name, on the GPU if there is one. Raises: EncoderError."""
+def open_encoders(settings: EncoderSettings, opened: OpenEncoders | None = None) -> Encoders:
+    """The encoders that the settings name, on the GPU if there is one.
+
+    opened: those that are open; None: they are opened.
+    Raises: EncoderError: one cannot be found.
+    """
+    opened = OpenEncoders() if opened is None else opened
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     cores = settings.threads or available_cores()
     threads = cores if device.type == "cpu" else 1
-    return Encoders(
-        FrozenTextEncoder(settings, device), FrozenImageEncoder(settings, device), threads
-    )
+    return Encoders(opened.text(settings, device), opened.image(settings, device), threads)
 
 
-def encoders_of(manifest: Manifest) -> Encoders:
+def encoders_of(manifest: Manifest, opened: OpenEncoders | None = None) -> Encoders:
     """The encoders that a corpus was built with.
 
+    opened: as of `open_encoders`.
     Raises: CorpusError: one has changed since. EncoderError: one cannot be found.
     """
     settings = manifest.settings.encoders
-    encoders = open_encoders(settings)
+    encoders = open_encoders(settings, opened)
     for kind, built, found in (
         ("text", manifest.text_key, encoders.text.key),
         ("image", manifest.image_key, encoders.image.key),

@@ -8,9 +8,9 @@ seed-N/model/          the classifier, whose classes are the groups' names
 seed-N/metrics.json    how it was trained, and which cluster is which group
 """
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from postsense.atomic import write_json
+from postsense import __version__
 from postsense.classifier import Classifier, predict_prepared
 from postsense.config import Config
+from postsense.data.bad_rows import BadRow
 from postsense.data.seen import Seen
 from postsense.discovery.groups import Group, GroupedPosts, describe_groups, order_by_size
 from postsense.discovery.naming import (
@@ -32,34 +33,30 @@ from postsense.discovery.naming import (
     unnamed,
 )
 from postsense.discovery.page import jinja_module
-from postsense.discovery.starting import (
-    claim,
-    fingerprint_of,
-    refuse_alike,
-    refuse_lacking,
-    refuse_unfit,
-)
+from postsense.discovery.starting import refuse_alike, refuse_lacking, refuse_unfit
 from postsense.discovery.words import words_of
 from postsense.discovery.writing import read_names, write_groups
 from postsense.encoders.features import FeatureColumn
 from postsense.encoders.unread import warn_of_unread
 from postsense.errors import ModelError, RunError
+from postsense.fitting import Claim, TrainedSeed, started, train_once
 from postsense.fusion.cluster_head import ClusterNames
 from postsense.inference import predict_logits
-from postsense.inputs import BadRow, PreparedPosts, prepare_posts, what_pictures_show
-from postsense.locking import writing_to
+from postsense.inputs.preparation import PreparedPosts, prepare_posts, what_pictures_show
 from postsense.model import Branch
 from postsense.model_folder import load_model, save_model
 from postsense.model_places import from_root
 from postsense.posts import Posts
+from postsense.processes import is_main, main_first
 from postsense.progress import Progress, silent
-from postsense.run_folder import ANEW, as_started, read_json, refuse_taken, sweep
+from postsense.run_folder import ANEW, as_started, fingerprint_unlabeled, read_json
 from postsense.training.cluster_pseudo_labels import Renewing
 from postsense.training.clusters import need_packages
 from postsense.training.labeled import TrainingData, labeled_phase, new_model
 from postsense.training.loop import run_phase
 
 Array = np.ndarray[Any, Any]
+_MODEL = "model/model.json"  # which naming writes anew, and may be stopped at it
 SETTINGS = (  # where the presets of ITRp say otherwise
     "clustering.subset=20000",  # clusters of one subset are not those of another
     "clustering.sampling=random",
@@ -111,41 +108,54 @@ def discover(
     jinja_module()
     config = as_started(folder, from_root(config))
     given = parse_names(names, config.clustering.clusters)
-    fingerprint = fingerprint_of(posts)
-    with writing_to(folder, "discover"):
-        settings = config.model_dump(mode="json")
-        refuse_taken(folder, settings, fingerprint)  # before hours of encoding
+    fingerprint = fingerprint_unlabeled(posts)
+    claim = Claim(folder, "discover", config, fingerprint, partial(_describe, fingerprint))
+    with started(config, partial(_prepare, posts, config, progress), claim) as start:
+        seed, prepared = folder / f"seed-{config.seed}", start.prepared
+        train = partial(_train_seed, prepared, config, progress)
+        report = train_once(seed, train, _read_report, finished_by=("metrics.json", _MODEL))
+        with main_first():
+            return _name(folder, seed, report["order"], prepared, given, labels)
+
+
+def _prepare(posts: Posts, config: Config, progress: Progress) -> PreparedPosts:
+    """Encode the posts. Raises: DataError: they are not fit to be grouped."""
+    if is_main():
         warn_of_unread(posts, config.encoders)
-        prepared = prepare_posts(posts, config, progress)
-        refuse_alike(prepared, config.clustering.clusters)
-        refuse_lacking(prepared, _learned_from(prepared.usable, config))
-        claim(folder, prepared, config, fingerprint)
-        seed = folder / f"seed-{config.seed}"
-        _train_once(seed, prepared, config, progress)
-        return _name(folder, seed, prepared, given, labels)
+    prepared = prepare_posts(posts, config, progress)
+    refuse_alike(prepared, config.clustering.clusters)
+    refuse_lacking(prepared, _learned_from(prepared.usable, config))
+    return prepared
 
 
-def _train_once(seed: Path, prepared: PreparedPosts, config: Config, progress: Progress) -> None:
-    """Train the classifier, unless that is done; its metrics are written last."""
-    sweep(seed)
-    if not ((seed / "metrics.json").is_file() and (seed / "model" / "model.json").is_file()):
-        clusters = config.clustering.clusters
-        data = TrainingData(
-            train=prepared.dataset(_learned_from(prepared.usable, config)),
-            val=prepared.dataset(prepared.usable[:0]),
-            classes=tuple(default_names(clusters).values()),
-            ids=prepared.posts.column("id"),
-        )
-        classifier, report = _train(data, config, seed / "checkpoints", progress)
-        nothing = prepared.content_keys[:0]
-        grouped = prepared.content_keys[data.train.rows]
-        seen = Seen.of(trained=nothing, selected=nothing, grouped=grouped, tested=nothing)
-        classifier = replace(classifier, seen=seen)
-        in_order = _named(classifier, default_names(clusters), range(clusters))
-        numbers = predict_prepared([in_order], prepared, prepared.usable).probs.argmax(axis=1)
-        save_model(in_order, seed / "model", in_run=True)
-        write_json(seed / "metrics.json", {**report, "order": order_by_size(numbers, clusters)})
-    shutil.rmtree(seed / "checkpoints", ignore_errors=True)
+def _describe(fingerprint: str, prepared: PreparedPosts) -> dict[str, Any]:
+    """What run.json says of the posts."""
+    return {
+        "postsense": __version__,
+        "posts": {"train": len(prepared.usable), "val": 0, "test": 0},
+        "fingerprint": fingerprint,
+    }
+
+
+def _train_seed(
+    prepared: PreparedPosts, config: Config, progress: Progress, checkpoints: Path
+) -> TrainedSeed:
+    """Train the classifier, whose classes are the groups by their numbers, largest first."""
+    clusters = config.clustering.clusters
+    data = TrainingData(
+        train=prepared.dataset(_learned_from(prepared.usable, config)),
+        val=prepared.dataset(prepared.usable[:0]),
+        classes=tuple(default_names(clusters).values()),
+        ids=prepared.posts.column("id"),
+    )
+    classifier, report = _train(data, config, checkpoints, progress)
+    nothing = prepared.content_keys[:0]
+    grouped = prepared.content_keys[data.train.rows]
+    seen = Seen.of(trained=nothing, selected=nothing, grouped=grouped, tested=nothing)
+    classifier = replace(classifier, seen=seen)
+    in_order = _named(classifier, default_names(clusters), range(clusters))
+    numbers = predict_prepared([in_order], prepared, prepared.usable).probs.argmax(axis=1)
+    return TrainedSeed(in_order, {**report, "order": order_by_size(numbers, clusters)})
 
 
 def _train(
@@ -176,12 +186,16 @@ def _train(
 def _name(
     folder: Path,
     seed: Path,
+    order: Sequence[int],
     prepared: PreparedPosts,
     given: Mapping[int, str],
     labels: Sequence[str | None] | None,
 ) -> Discovery:
-    """Name the groups, in the classifier as on the page."""
-    classifier, order = load_model(seed / "model"), _read_order(seed)
+    """Name the groups, in the classifier as on the page.
+
+    order: the cluster of each group, by its number less one.
+    """
+    classifier = load_model(seed / "model")
     before = classifier.classes, _belongs(classifier)
     names, vote = {**default_names(len(order)), **read_names(folder, len(order)), **given}, None
     chosen = None if labels is None else [labels[row] for row in prepared.usable.tolist()]
@@ -207,13 +221,13 @@ def _name(
     return Discovery(folder, groups, len(prepared.posts), prepared.bad, vote)
 
 
-def _read_order(seed: Path) -> list[int]:
-    """The cluster of each group, by its number less one. Raises: RunError: damaged."""
-    file = seed / "metrics.json"
-    order: list[int] = read_json(file, order=list[int])["order"]
+def _read_report(file: Path) -> dict[str, Any]:
+    """How it was trained, and which cluster is which group. Raises: RunError: damaged."""
+    report = read_json(file, order=list[int])
+    order: list[int] = report["order"]
     if sorted(order) != list(range(len(order))):
         raise RunError(file, "each cluster once in 'order'", f"{order[:9]}", ANEW)
-    return order
+    return report
 
 
 def _named(classifier: Classifier, names: Mapping[int, str], order: Sequence[int]) -> Classifier:

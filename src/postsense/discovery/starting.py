@@ -1,19 +1,13 @@
-"""What a discovery may start from: settings, posts and a folder that are fit for it."""
+"""What a discovery may start from: settings and posts that are fit for it."""
 
-import hashlib
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from postsense import __version__
 from postsense.config import Config
 from postsense.encoders.features import FeatureColumn
 from postsense.errors import ConfigError, DataError
-from postsense.inputs import PreparedPosts
-from postsense.posts import Posts
-from postsense.run_folder import mark_run, sweep
-from postsense.tables import write_bad_rows
+from postsense.inputs.preparation import PreparedPosts
 
 Array = np.ndarray[Any, Any]
 
@@ -61,27 +55,3 @@ def refuse_lacking(prepared: PreparedPosts, rows: Array) -> None:
                 f"no {lacked} in the {len(rows)} posts to be grouped",
                 f"Add {lacked}, or name their column: --set data.columns.{name}=COLUMN.",
             )
-
-
-def claim(folder: Path, prepared: PreparedPosts, config: Config, fingerprint: str) -> None:
-    """Write what the run is and which posts are bad, or refuse if the folder holds another one.
-
-    Raises: RunError: it was started with other settings or posts, or is not a run.
-    """
-    description = {
-        "postsense": __version__,
-        "posts": {"train": len(prepared.usable), "val": 0, "test": 0},
-        "fingerprint": fingerprint,
-    }
-    mark_run(folder, config.model_dump(mode="json"), description)
-    sweep(folder)
-    write_bad_rows(prepared.bad, folder / "bad_rows.jsonl")
-
-
-def fingerprint_of(posts: Posts) -> str:
-    """A hash of all that is read of the table; pictures count by their path."""
-    digest = hashlib.blake2b(digest_size=16, person=b"discover")
-    for name in ("id", "text", "image", "regions"):
-        for value in posts.column(name):
-            digest.update(b"\0" if value is None else b"\1" + value.encode() + b"\0")
-    return digest.hexdigest()

@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import Any, Generic
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -15,12 +16,14 @@ import torch
 from postsense.data.images import identity_of, read_picture
 from postsense.encoders.features import Encoded, FeatureColumn, FeatureStore
 from postsense.encoders.frozen import FrozenImageEncoder, FrozenTextEncoder
+from postsense.encoders.open_stores import OpenStores
 from postsense.encoders.shards import Item, ShardStore, content_key
 from postsense.errors import EncoderError, PictureError
 from postsense.posts import Posts
 from postsense.progress import Progress, silent
 
 Array = np.ndarray[Any, Any]
+Given, Result = TypeVar("Given"), TypeVar("Result")
 
 SHARD_BYTES = 64 * 2**20
 SHARD_SECONDS = 30.0
@@ -38,7 +41,8 @@ def encode_texts(
 ) -> FeatureColumn:
     """The features of the posts' texts; only texts that were never seen are computed."""
     encoder.check()
-    store = feature_store(encoder.cache, encoder.key, with_tokens=with_tokens)
+    key = encoder.key
+    store = feature_store(encoder.cache, key, encoder.stores, len(posts), with_tokens=with_tokens)
     rows = [np.zeros(0, dtype=np.int64)]
     for start, texts in _chunks(posts, "text"):
         tick = _Ticker("encode texts", start, len(texts), len(posts), progress)
@@ -62,7 +66,8 @@ def encode_pictures(
         return _encode_files(paths, encoder)
 
     encoder.check()
-    store = feature_store(encoder.cache, encoder.key, with_tokens=with_tokens)
+    key = encoder.key
+    store = feature_store(encoder.cache, key, encoder.stores, len(posts), with_tokens=with_tokens)
 
     def read(path: str) -> bytes:
         return identity_of(read_picture(path), path, encoder.policy)
@@ -75,10 +80,16 @@ def encode_pictures(
     return FeatureColumn(store, rows), bad
 
 
-def feature_store(cache: Path, key: str, *, with_tokens: bool) -> FeatureStore:
-    """The store, in the folder of what is kept, of the features that key names."""
-    kind = "tokens" if with_tokens else "pooled"
-    return FeatureStore(cache / "features" / f"{key}-{kind}", with_tokens=with_tokens)
+def feature_store(
+    cache: Path, key: str, stores: OpenStores | None = None, posts: int = 0, *, with_tokens: bool
+) -> FeatureStore:
+    """The store, in the folder of what is kept, of the features that key names.
+
+    stores: those that stay open; None: it is opened. posts: how many are to be encoded.
+    """
+    folder = cache / "features" / f"{key}-{'tokens' if with_tokens else 'pooled'}"
+    opened = partial(FeatureStore, with_tokens=with_tokens)
+    return opened(folder) if stores is None else stores.of(folder, opened, posts)
 
 
 @dataclass(frozen=True)
@@ -217,13 +228,23 @@ def _file_keys(
             return error
 
     keys, bad = np.zeros((len(paths), 2), dtype=np.uint64), {}
-    with ThreadPoolExecutor(threads) as workers:
-        for post, found in enumerate(workers.map(key, paths)):
-            if isinstance(found, PictureError):
-                bad[post] = found
-            else:
-                keys[post] = found
+    for post, found in enumerate(_each(key, paths, threads)):
+        if isinstance(found, PictureError):
+            bad[post] = found
+        else:
+            keys[post] = found
     return keys, bad
+
+
+def _each(
+    function: Callable[[Given], Result], items: Sequence[Given], threads: int
+) -> Iterator[Result]:
+    """The function of each item, in order; one item is not worth a thread."""
+    if len(items) <= 1:
+        yield from map(function, items)
+        return
+    with ThreadPoolExecutor(threads) as workers:
+        yield from workers.map(function, items)
 
 
 def _same_length(posts: Array, lengths: Array, batch_size: int) -> list[Array]:
@@ -273,6 +294,10 @@ def _in_order(
     work: Callable[[Array], list[Item | PictureError]], jobs: Sequence[Array], threads: int
 ) -> Iterator[tuple[Array, list[Item | PictureError]]]:
     """Results in the order of their jobs; a bounded number of jobs is under way at any time."""
+    if len(jobs) <= 1:  # not worth a thread
+        with _one_torch_thread():
+            yield from ((job, work(job)) for job in jobs)
+        return
     waiting: deque[tuple[Array, Future[list[Item | PictureError]]]] = deque()
     with _one_torch_thread(), ThreadPoolExecutor(threads) as workers:
         for job in jobs:

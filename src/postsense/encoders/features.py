@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from postsense.encoders.embeddings import Embeddings
-from postsense.encoders.shards import Shard, ShardStore
+from postsense.encoders.shards import HeldShard, Shard, ShardStore
 from postsense.errors import EncoderError
 
 Array = np.ndarray[Any, Any]
@@ -46,15 +46,15 @@ class FeatureStore(ShardStore[Encoded]):
         tokens = item.tokens if self.with_tokens else None
         return Encoded(_half(item.pooled), None if tokens is None else _half(tokens))
 
-    def append(self, keys: Array, items: Sequence[Encoded]) -> None:
-        """Write the items as one more shard. keys: (n, 2) uint64, one an item."""
+    def parts_of(self, items: Sequence[Encoded]) -> dict[str, Array]:
+        """The arrays of a shard of these items, by name."""
         parts = {"pooled": _half(np.stack([item.pooled for item in items]))}
         if self.with_tokens:
             tokens = [item.tokens for item in items if item.tokens is not None]
             lengths = [len(token) for token in tokens]
             parts["tokens"] = _half(np.concatenate(tokens))
             parts["offsets"] = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        self.write_shard(keys, parts)
+        return parts
 
     def pooled(self, rows: Array) -> Array:
         """Pooled vectors (n, D) float32 of these rows; zeros for row -1."""
@@ -97,7 +97,7 @@ class FeatureStore(ShardStore[Encoded]):
         return int(self._first["tokens"].shape[1])
 
     @property
-    def _first(self) -> Shard:
+    def _first(self) -> Shard | HeldShard[Encoded]:
         if not self.shards:
             raise EncoderError(
                 self.folder,

@@ -32,6 +32,7 @@ from postsense.encoders.backbone import (
 from postsense.encoders.embeddings import Pooling, pool
 from postsense.encoders.features import Encoded
 from postsense.encoders.onnx import export_session, run_session
+from postsense.encoders.open_stores import OpenStores
 from postsense.encoders.pretrained import (
     BUILTIN,
     cache_folder,
@@ -53,10 +54,16 @@ Runner = Callable[[Sequence[Array]], list[Array]]
 
 
 class FrozenTextEncoder:
-    """Texts → features, through ONNX Runtime on the CPU or torch on a GPU."""
+    """Texts → features, through ONNX Runtime on the CPU or torch on a GPU.
 
-    def __init__(self, settings: EncoderSettings, device: torch.device) -> None:
+    stores: those that features are kept in; None: such as are opened for each use.
+    """
+
+    def __init__(
+        self, settings: EncoderSettings, device: torch.device, stores: OpenStores | None = None
+    ) -> None:
         self.settings, self.device, self.cache = settings.text, device, cache_folder(settings)
+        self.stores = stores
         self.folder = text_checkpoint(settings)
         self.batch_size = 16 if device.type == "cpu" else 256
         self._loading = Lock()  # cached_property has none, and threads share the encoder
@@ -134,15 +141,20 @@ class FrozenTextEncoder:
 
 
 class FrozenImageEncoder:
-    """Picture files → features, through ONNX Runtime on the CPU or torch on a GPU."""
+    """Picture files → features, through ONNX Runtime on the CPU or torch on a GPU.
+
+    stores: as of texts.
+    """
 
     def __init__(
         self,
         settings: EncoderSettings,
         device: torch.device,
         truncated: Literal["refuse", "use"] = "refuse",
+        stores: OpenStores | None = None,
     ) -> None:
         self.settings, self.device, self.cache = settings.image, device, cache_folder(settings)
+        self.stores = stores
         self.folder = image_checkpoint(settings)
         self.policy = replace(chosen_policy(settings), truncated=truncated)
         self.batch_size = 1 if device.type == "cpu" else 64

@@ -9,6 +9,7 @@ import numpy as np
 
 from postsense.data.images import PicturePolicy, decode_picture, identity_of, read_picture
 from postsense.encoders.encode import Files, keep_files
+from postsense.encoders.open_stores import OpenStores
 from postsense.encoders.shards import ShardStore
 from postsense.errors import PictureError
 from postsense.posts import Posts
@@ -33,9 +34,9 @@ class PixelStore(ShardStore[Array]):
         """The picture in memory of its own."""
         return item.copy()
 
-    def append(self, keys: Array, items: Sequence[Array]) -> None:
-        """Write the pictures as one more shard. keys: (n, 2) uint64, one a picture."""
-        self.write_shard(keys, {"pixels": np.stack(items)})
+    def parts_of(self, items: Sequence[Array]) -> dict[str, Array]:
+        """The array of a shard of these pictures."""
+        return {"pixels": np.stack(items)}
 
     def pixels(self, rows: Array) -> Array:
         """Pictures (n, H, W, 3) of these rows; zeros for row -1."""
@@ -58,12 +59,19 @@ class DecodedPictures:
 
 
 def decode_pictures(
-    posts: Posts, policy: PicturePolicy, cache: Path, *, threads: int, progress: Progress = silent
+    posts: Posts,
+    policy: PicturePolicy,
+    cache: Path,
+    *,
+    threads: int,
+    progress: Progress = silent,
+    stores: OpenStores | None = None,
 ) -> DecodedPictures:
     """The posts' pictures as pixels; only pictures that were never seen are decoded.
 
     cache: folder of what is kept; a picture of 224 px takes 147 KiB there, or four times as much
         where an encoder's own steps have scaled it.
+    stores: those that stay open; None: the store is opened.
     """
 
     def decode(paths: Sequence[str]) -> list[Array | PictureError]:
@@ -72,7 +80,11 @@ def decode_pictures(
     def read(path: str) -> bytes:
         return identity_of(read_picture(path), path, policy)
 
-    store = PixelStore(cache / "pixels" / policy.key, policy)
+    def opened(folder: Path) -> PixelStore:
+        return PixelStore(folder, policy)
+
+    folder = cache / "pixels" / policy.key
+    store = opened(folder) if stores is None else stores.of(folder, opened, len(posts))
     files = Files("image", "decode pictures", read, decode, BATCH)
     rows, broken = keep_files(posts, files, store, threads=threads, progress=progress)
     return DecodedPictures(store, rows, broken)

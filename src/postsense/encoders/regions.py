@@ -21,6 +21,7 @@ from postsense.data.images import read_picture
 from postsense.encoders.encode import Files, feature_store, keep_files
 from postsense.encoders.features import Encoded, FeatureColumn, FeatureStore
 from postsense.encoders.frozen import FrozenImageEncoder
+from postsense.encoders.open_stores import OpenStores
 from postsense.encoders.shards import content_key
 from postsense.errors import PictureError
 from postsense.posts import Posts
@@ -36,7 +37,13 @@ _ANEW = "Write the file again, or drop the row."
 
 
 def encode_regions(
-    posts: Posts, cache: Path, *, with_tokens: bool, threads: int, progress: Progress = silent
+    posts: Posts,
+    cache: Path,
+    *,
+    with_tokens: bool,
+    threads: int,
+    progress: Progress = silent,
+    stores: OpenStores | None = None,
 ) -> tuple[FeatureColumn, dict[int, PictureError]]:
     """The region features of the posts, and by position those that cannot be used.
 
@@ -44,12 +51,12 @@ def encode_regions(
     be used, nor can a post that has a picture and names no file. Half precision is kept.
 
     Args:
-        cache: folder of what is kept.
+        cache: folder of what is kept. stores: those that stay open; None: the store is opened.
     """
     usual = _usual_file(posts)
     width = 0 if usual is None else usual.width
     key = f"{REGIONS}-v{_VERSION}-{width}"
-    store = feature_store(cache, key, with_tokens=with_tokens)
+    store = feature_store(cache, key, stores, len(posts), with_tokens=with_tokens)
     files = Files(REGIONS, "read regions", _read, partial(_encode_files, usual=usual), _BATCH)
     rows, bad = keep_files(posts, files, store, threads=threads, progress=progress)
     if usual is None:

@@ -4,6 +4,7 @@ A store is a folder of shards. A shard is some .npy files of n items, `<shard>.<
 `keys`, (n, 2) uint64, holds the content hashes. `keys` is written last, so a shard without it does
 not count and a process killed while writing loses at most that shard. Several processes may append.
 `<shard>.sums` has a checksum for each item, which is looked at when the item is asked for.
+A store may also hold what is added to it in memory, see `ShardStore.holding`.
 """
 
 import errno
@@ -14,8 +15,10 @@ import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from copy import copy
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 
@@ -34,6 +37,16 @@ def content_key(data: bytes) -> tuple[int, int]:
     """A 128-bit hash of a post's text or of its picture's file, as two 64-bit numbers."""
     digest = hashlib.blake2b(data, digest_size=16).digest()
     return int.from_bytes(digest[:8], "big"), int.from_bytes(digest[8:], "big")
+
+
+class Sized(Protocol):
+    """Anything that knows how many bytes it takes."""
+
+    @property
+    def nbytes(self) -> int: ...
+
+
+Item = TypeVar("Item", bound=Sized)
 
 
 @contextmanager
@@ -138,14 +151,67 @@ class Shard:
         )
 
 
-class Sized(Protocol):
-    """Anything that knows how many bytes it takes."""
+@dataclass(frozen=True)
+class HeldShard(Generic[Item]):
+    """Named arrays that stay in memory, with the items they were made from.
 
-    @property
-    def nbytes(self) -> int: ...
+    keys: (n, 2) uint64, one an item.
+    """
+
+    keys: Array
+    items: Sequence[Item]
+    parts: Mapping[str, Array]
+
+    is_checked = True
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __getitem__(self, part: str) -> Array:
+        return self.parts[part]
+
+    def are_sound(self, rows: Array) -> Array:
+        """Which items (m,) are as they were computed: all of them."""
+        return np.ones(len(rows), bool)
+
+    def set_aside(self) -> None:
+        """Nothing: it is not on the disk."""
 
 
-Item = TypeVar("Item", bound=Sized)
+@dataclass(frozen=True)
+class KeyIndex:
+    """The keys of n items (n, 2) uint64, put in order once and found by many look-ups."""
+
+    stored: Array
+    order: Array
+    first: Array
+
+    @classmethod
+    def of(cls, shards: Sequence["Shard | HeldShard[Any]"]) -> "KeyIndex":
+        """The index of the items of some shards, counted through them."""
+        nothing = np.zeros((0, 2), dtype=np.uint64)
+        stored = np.concatenate([nothing, *(shard.keys for shard in shards)])
+        order = np.lexsort((stored[:, 1], stored[:, 0]))
+        return cls(stored, order, stored[order, 0])
+
+    def __len__(self) -> int:
+        return len(self.stored)
+
+    def candidates(self, keys: Array) -> Iterator[Array]:
+        """Items (N,) with the keys, -1 where there is none; again for items that are there twice.
+
+        keys: (N, 2) uint64.
+        """
+        if not len(self):
+            return
+        position = np.searchsorted(self.first, keys[:, 0], side="left")
+        run_ends = np.searchsorted(self.first, keys[:, 0], side="right")
+        for _ in range(
+            int((run_ends - position).max(initial=0))
+        ):  # 1 unless two contents share their first 64 bits
+            candidate = self.order[np.minimum(position, len(self) - 1)]
+            yield np.where((self.stored[candidate] == keys).all(axis=1), candidate, -1)
+            position = position + 1
 
 
 class ShardStore(ABC, Generic[Item]):
@@ -153,7 +219,10 @@ class ShardStore(ABC, Generic[Item]):
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.shards: list[Shard] = []
+        self.shards: list[Shard | HeldShard[Item]] = []
+        self._held: list[HeldShard[Item]] | None = None  # None: what is added goes to the disk
+        self._index = KeyIndex.of(())  # of the first shards
+        self._indexed = 0  # how many those are
         self._told = False
         for file in sorted(folder.glob("*.keys.npy")):
             try:
@@ -164,8 +233,8 @@ class ShardStore(ABC, Generic[Item]):
                     file.rename(file.with_name(f"{file.name}.damaged"))
 
     @abstractmethod
-    def append(self, keys: Array, items: Sequence[Item]) -> None:
-        """Write the items as one more shard. keys: (n, 2) uint64, one an item."""
+    def parts_of(self, items: Sequence[Item]) -> dict[str, Array]:
+        """The arrays of a shard of these items, by name."""
 
     @abstractmethod
     def compact(self, item: Item) -> Item:
@@ -178,24 +247,29 @@ class ShardStore(ABC, Generic[Item]):
         """
         rows = np.full(len(keys), -1, dtype=np.int64)
         damaged = np.zeros(len(keys), bool)
-        if not self.shards or not len(keys):
-            return rows
-        stored = np.concatenate([shard.keys for shard in self.shards])
-        order = np.lexsort((stored[:, 1], stored[:, 0]))
-        first = stored[order, 0]
-        position = np.searchsorted(first, keys[:, 0], side="left")
-        run_ends = np.searchsorted(first, keys[:, 0], side="right")
-        for _ in range(
-            int((run_ends - position).max())
-        ):  # 1 unless two contents share their first 64 bits
-            candidate = order[np.minimum(position, len(order) - 1)]
-            same = (stored[candidate] == keys).all(axis=1)
-            sound = self._are_sound(np.where(same, candidate, -1))
-            rows, damaged = np.where(sound, candidate, rows), damaged | (same & ~sound)
-            position = position + 1
+        for start, index in self._indexes():
+            for candidate in index.candidates(keys):
+                asked = np.where(candidate >= 0, start + candidate, -1)
+                sound = self._are_sound(asked)
+                rows, damaged = np.where(sound, asked, rows), damaged | ((asked >= 0) & ~sound)
         if (damaged & (rows < 0)).any():
             self._tell("changed on the disk")
         return rows
+
+    def holding(self, held: list[HeldShard[Item]]) -> Self:
+        """The same store, which has what is held too, and adds to it in place of the disk."""
+        self._indexes()  # once, rather than in each of those that come from here
+        store = copy(self)
+        store.shards, store._held = [*self.shards, *held], held
+        return store
+
+    def _indexes(self) -> list[tuple[int, KeyIndex]]:
+        """An index of the first shards, which is kept, and one of the few added since."""
+        rest = KeyIndex.of(self.shards[self._indexed :])
+        if len(rest) > len(self._index):
+            self._index, self._indexed = KeyIndex.of(self.shards), len(self.shards)
+            rest = KeyIndex.of(())
+        return [(0, self._index), (len(self._index), rest)]
 
     def _are_sound(self, rows: Array) -> Array:
         """Which of the items are as they were written; none at row -1."""
@@ -226,8 +300,17 @@ class ShardStore(ABC, Generic[Item]):
         _, first = np.unique(keys[wanted], axis=0, return_index=True)
         return wanted[np.sort(first)]
 
-    def write_shard(self, keys: Array, parts: Mapping[str, Array]) -> None:
-        """Write one more shard, its keys last. keys: (n, 2) uint64; parts: arrays by name."""
+    def append(self, keys: Array, items: Sequence[Item]) -> None:
+        """Keep the items as one more shard. keys: (n, 2) uint64, one an item."""
+        parts = self.parts_of(items)
+        if self._held is None:
+            self._write(keys, parts)
+        else:
+            self._held.append(HeldShard(keys, items, parts))
+            self.shards.append(self._held[-1])
+
+    def _write(self, keys: Array, parts: Mapping[str, Array]) -> None:
+        """Write one more shard, its keys last."""
         name, every = uuid.uuid4().hex, np.arange(len(keys))
         sums = item_sums(self.folder.name, keys, parts, every)
         with keeping(self.folder), replacing(self.folder / f"{name}.sums") as temporary:
@@ -239,12 +322,14 @@ class ShardStore(ABC, Generic[Item]):
 
     def open_for_writing(self) -> None:
         """Find out before the work whether its results can be kept. Raises: EncoderError."""
+        if self._held is not None:
+            return
         with keeping(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             if not os.access(self.folder, os.W_OK | os.X_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
-    def by_shard(self, rows: Array) -> list[tuple[Shard, Array, Array]]:
+    def by_shard(self, rows: Array) -> list[tuple[Shard | HeldShard[Item], Array, Array]]:
         """The shards that hold these rows, each with the places in `rows` and the rows in it.
 
         rows: (n,) int64; places where a row is -1 are left out.

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from postsense.classifier import Classifier, Predictions, predict_rows
+from postsense.classifier import Classifier, Predictions, predict_rows, prepare_new
 from postsense.data.label_kinds import known_label
 from postsense.data.split_names import known_split
 from postsense.errors import DataError, nearest
@@ -15,10 +15,10 @@ from postsense.evaluation.groups import group_posts
 from postsense.evaluation.looking_back import SeenPosts, seen_posts
 from postsense.evaluation.metrics import HEADLINE, classification_metrics, positive_number
 from postsense.inference import Outputs, softmax
-from postsense.inputs import PreparedPosts, prepare_posts
+from postsense.inputs.preparation import PreparedPosts
 from postsense.posts import LabelKind, Posts, joined_posts
 from postsense.progress import Progress, silent
-from postsense.retrieval.borrowing import borrow_for_prediction
+from postsense.retrieval.opened import Opened
 
 Array = np.ndarray[Any, Any]
 
@@ -32,6 +32,7 @@ def evaluate_classifiers(
     *,
     only_new: bool = False,
     positive_class: str | None = None,
+    opened: Opened | None = None,
 ) -> dict[str, Any]:
     """Metrics on labelled posts, JSON-ready.
 
@@ -50,6 +51,7 @@ def evaluate_classifiers(
         report says how many there were and how many were left out; it is not there if there were
         none, and None if that is not known.
     positive_class: as data.positive_class, which it goes before.
+    opened: what is open; None: all is opened for these posts.
     Raises: DataError: no labelled post in the split, none that is new, a label that the classifier
         lacks, or a column that cannot be broken down by. ConfigError: no such positive class.
     """
@@ -59,7 +61,7 @@ def evaluate_classifiers(
     chosen, name = _chosen(posts, split)
     labels = class_numbers(chosen, first.classes, first.label_kind)
     held_out = joined_posts(joined_posts(chosen, posts.split("val")), posts.split("test"))
-    prepared = _readable(chosen, held_out, classifiers[0], progress)
+    prepared = prepare_new(chosen, first.config, progress, held_out=held_out, opened=opened)
     seen = seen_posts(classifiers, prepared.content_keys[: len(chosen)])
     kept = np.arange(len(chosen))
     if only_new and split is None and name == "all" and seen is not None:
@@ -151,14 +153,6 @@ def _refuse_all_seen(name: str, seen: SeenPosts) -> None:
         " was kept, and no others",
         "Measure it on other posts, or add --seen to measure it on these.",
     )
-
-
-def _readable(
-    posts: Posts, held_out: Posts, classifier: Classifier, progress: Progress
-) -> PreparedPosts:
-    """The posts as all seeds of a run read them."""
-    borrowed = borrow_for_prediction(posts, classifier.config, held_out=held_out, progress=progress)
-    return prepare_posts(posts, classifier.config, progress, borrowed, allowed_bad=1.0)
 
 
 def _unreadable_error(name: str, prepared: PreparedPosts) -> DataError:

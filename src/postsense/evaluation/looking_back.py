@@ -9,7 +9,6 @@ import numpy as np
 from postsense.classifier import Classifier
 from postsense.config import Config
 from postsense.data.seen import content_keys, joined_seen
-from postsense.inputs import reads_text
 from postsense.posts import Posts
 
 Array = np.ndarray[Any, Any]
@@ -59,7 +58,7 @@ def seen_posts(classifiers: Sequence[Classifier], keys: Array) -> SeenPosts | No
 
 def keys_of(posts: Posts, config: Config) -> Array:
     """The content keys (N,) of posts, of the modalities that the settings read."""
-    return content_keys(posts, text=reads_text(config), picture="image" in config.inputs)
+    return content_keys(posts, text=config.reads_words, picture="image" in config.inputs)
 
 
 def told(seen: dict[str, int] | None) -> str:

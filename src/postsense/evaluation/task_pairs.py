@@ -8,14 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from postsense.classifier import Classifier, Predictions, predict_prepared
+from postsense.classifier import Classifier, Predictions, predict_prepared, prepare_new
 from postsense.data.label_kinds import known_label
 from postsense.errors import DataError, nearest
 from postsense.evaluation.evaluate import metrics_of
-from postsense.inputs import prepare_posts
 from postsense.posts import Posts
 from postsense.progress import Progress, silent
-from postsense.retrieval.borrowing import borrow_for_prediction
 
 Array = np.ndarray[Any, Any]
 Labels = Sequence[str | None]
@@ -40,8 +38,7 @@ def held_out_predictions(
         held_out = posts.take(
             [row for row, split in enumerate(splits) if row in kept or split in ("val", "test")]
         )
-    borrowed = borrow_for_prediction(posts, config, held_out=held_out, progress=progress)
-    prepared = prepare_posts(posts, config, progress, borrowed, allowed_bad=1.0)
+    prepared = prepare_new(posts, config, progress, held_out=held_out)
     return predict_prepared(classifiers, prepared, np.arange(len(posts)), progress)
 
 

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from postsense.batches import Comments, Pixels, TokenIds
 from postsense.config import FusionSettings
 from postsense.encoders.backbone import TextBackbone
 from postsense.encoders.embeddings import Embeddings
@@ -17,6 +16,7 @@ from postsense.fusion.attention import TokenProjection, masked_softmax
 from postsense.fusion.comments import ReadsComments
 from postsense.fusion.given import Given
 from postsense.fusion.joined import Joined
+from postsense.inputs.batches import Comments, Pixels, TokenIds
 
 
 def build(given: Given, settings: FusionSettings) -> "Bitransformer":

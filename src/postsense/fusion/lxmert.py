@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from postsense.batches import TokenIds
 from postsense.config import FusionSettings
 from postsense.encoders.embeddings import Embeddings, pool
 from postsense.encoders.joint import JointBackbone, embedded_words
@@ -15,6 +14,7 @@ from postsense.errors import EncoderError
 from postsense.fusion.attention import TokenProjection
 from postsense.fusion.given import Given
 from postsense.fusion.joined import Joined
+from postsense.inputs.batches import TokenIds
 
 
 def build(given: Given, settings: FusionSettings) -> "Lxmert":

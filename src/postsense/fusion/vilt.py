@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from postsense.batches import Pixels, TokenIds
 from postsense.config import FusionSettings
 from postsense.encoders.joint import JointBackbone, embedded_words
 from postsense.fusion.given import Given
 from postsense.fusion.joined import Joined
+from postsense.inputs.batches import Pixels, TokenIds
 
 
 def build(given: Given, settings: FusionSettings) -> "Vilt":

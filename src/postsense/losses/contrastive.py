@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from postsense.batches import PostBatch
 from postsense.config import LossSettings
 from postsense.config.encoders import Fidelity
+from postsense.inputs.batches import PostBatch
 from postsense.losses.total import Weighted
 from postsense.outputs import PostOutput
 

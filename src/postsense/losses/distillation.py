@@ -3,7 +3,7 @@
 from torch import Tensor
 from torch.nn import functional as F
 
-from postsense.batches import PostBatch
+from postsense.inputs.batches import PostBatch
 from postsense.losses.total import Weighted
 from postsense.outputs import PostOutput
 

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from postsense.batches import PostBatch
 from postsense.config import LossSettings
 from postsense.config.encoders import Fidelity
+from postsense.inputs.batches import PostBatch
 from postsense.outputs import PostOutput
 
 CLOSE = 1e-9  # cosines that differ by less are equal but for rounding

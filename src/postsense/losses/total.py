@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from postsense.batches import PostBatch
+from postsense.inputs.batches import PostBatch
 from postsense.outputs import PostOutput
 
 LossTerm = Callable[[PostOutput, PostBatch], Tensor]

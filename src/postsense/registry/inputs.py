@@ -30,25 +30,25 @@ class Input:
 INPUTS = Registry(
     "input",
     [
-        Input("text", "words of the post", "postsense.inputs:text_column"),
+        Input("text", "words of the post", "postsense.inputs.columns:text_column"),
         Input(
             "image",
             "path of the picture, relative to the table",
-            "postsense.inputs:image_column",
+            "postsense.inputs.columns:image_column",
             holds="picture",
             of_picture=True,
         ),
         Input(
             "attributes",
             "list of words for what the picture shows",
-            "postsense.inputs:attribute_column",
+            "postsense.inputs.columns:attribute_column",
             of_picture=True,
             listed=True,
         ),
         Input(
             "title",
             "more words beside the post's, such as a headline or an alt text; none: not read",
-            "postsense.inputs:words_column",
+            "postsense.inputs.columns:words_column",
             optional=True,
         ),
     ],

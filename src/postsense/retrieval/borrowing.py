@@ -10,6 +10,7 @@ import numpy as np
 
 from postsense.config import CommentSettings, Config
 from postsense.corpus.reading import Corpus
+from postsense.encoders.open_encoders import OpenEncoders
 from postsense.posts import Posts
 from postsense.progress import Progress, silent
 from postsense.retrieval.comments import (
@@ -19,6 +20,7 @@ from postsense.retrieval.comments import (
     choose_hints,
     genericness,
 )
+from postsense.retrieval.opened import Opened
 from postsense.retrieval.queries import embed_queries, embed_words
 from postsense.retrieval.search import Found, open_searcher
 
@@ -72,14 +74,15 @@ def borrow_for_training(
     """
     if config.retrieval.corpus is None:
         return None
-    searcher = open_searcher(config.retrieval.corpus, config.retrieval)
-    queries = embed_queries(posts, searcher.corpus, progress)
+    searcher, encoders = open_searcher(config.retrieval.corpus, config.retrieval), OpenEncoders()
+    queries = embed_queries(posts, searcher.corpus, progress, encoders)
     if config.retrieval.alpha is None:
         searcher = searcher.balanced(queries.take(train))
     searcher = searcher.without(searcher.duplicates(queries.take(held_out)))
     wanted = max(config.retrieval.posts, config.self_training.neighbors)
     found = searcher.search(queries, wanted, progress)
-    hints = _lend_comments(searcher.corpus, found.first(config.retrieval.posts), config.comments)
+    nearest = found.first(config.retrieval.posts)
+    hints = _lend_comments(searcher.corpus, nearest, config.comments, encoders)
     pairs = None
     if config.declared_method.learns_from_corpus:
         nearest = found.first(config.self_training.neighbors)
@@ -88,29 +91,39 @@ def borrow_for_training(
 
 
 def borrow_for_prediction(
-    posts: Posts, config: Config, *, held_out: Posts | None = None, progress: Progress = silent
+    posts: Posts,
+    config: Config,
+    *,
+    held_out: Posts | None = None,
+    progress: Progress = silent,
+    opened: Opened | None = None,
 ) -> Borrowed | None:
     """What the corpus lends new posts; None if the model reads no comments.
 
     held_out: posts that are measured on; their duplicates are lent to nobody.
+    opened: what is open; None: corpus and encoders are opened.
     """
-    if config.retrieval.corpus is None or not config.comments.count:
+    corpus = config.retrieval.corpus
+    if corpus is None or not config.comments.count:
         return None
-    searcher = open_searcher(config.retrieval.corpus, config.retrieval)
-    queries = embed_queries(posts, searcher.corpus, progress)
+    encoders = OpenEncoders() if opened is None else opened.encoders
+    search = open_searcher if opened is None else opened.searcher
+    searcher = search(corpus, config.retrieval)
+    queries = embed_queries(posts, searcher.corpus, progress, encoders)
     if held_out is not None:
-        measured = embed_queries(held_out, searcher.corpus, progress)
+        measured = embed_queries(held_out, searcher.corpus, progress, encoders)
         searcher = searcher.without(searcher.duplicates(measured))
     found = searcher.search(queries, config.retrieval.posts, progress)
-    return Borrowed(searcher.alpha, _lend_comments(searcher.corpus, found, config.comments))
+    hints = _lend_comments(searcher.corpus, found, config.comments, encoders)
+    return Borrowed(searcher.alpha, hints)
 
 
 def _lend_comments(
-    corpus: Corpus, found: Found, settings: CommentSettings
+    corpus: Corpus, found: Found, settings: CommentSettings, encoders: OpenEncoders
 ) -> tuple[tuple[Hint, ...], ...]:
     if not settings.count:
         return ((),) * len(found.numbers)
-    phrases = embed_words(GENERIC_PHRASES, corpus)
+    phrases = embed_words(GENERIC_PHRASES, corpus, encoders)
     hints: list[tuple[Hint, ...]] = []
     for start in range(0, len(found.numbers), _BLOCK):
         rows = found.numbers[start : start + _BLOCK]

@@ -13,6 +13,7 @@ from postsense.corpus.reading import Corpus
 from postsense.data.images import read_picture
 from postsense.encoders.encode import encode_pictures, encode_texts
 from postsense.encoders.features import FeatureColumn
+from postsense.encoders.open_encoders import OpenEncoders
 from postsense.errors import PictureError
 from postsense.posts import Posts, posts_of_texts
 from postsense.progress import Progress, silent
@@ -51,13 +52,16 @@ class Queries:
         return Queries(**{name: values[rows] for name, values in vars(self).items()})
 
 
-def embed_queries(posts: Posts, corpus: Corpus, progress: Progress = silent) -> Queries:
+def embed_queries(
+    posts: Posts, corpus: Corpus, progress: Progress = silent, opened: OpenEncoders | None = None
+) -> Queries:
     """The posts in the vector space of the corpus, through the encoders it was built with.
 
     Words are anonymised as the corpus's were. A picture that cannot be read counts as none.
+    opened: encoders that are open; None: those of the corpus are opened.
     Raises: CorpusError: an encoder of the corpus has changed since, or cannot be found.
     """
-    encoders = encoders_of(corpus.manifest)
+    encoders = encoders_of(corpus.manifest, opened)
     texts = [None if text is None else anonymize(text) for text in posts.column("text")]
     words = encode_texts(
         posts_of_texts(texts, posts.name),
@@ -79,9 +83,9 @@ def embed_queries(posts: Posts, corpus: Corpus, progress: Progress = silent) -> 
     )
 
 
-def embed_words(texts: Sequence[str], corpus: Corpus) -> Array:
+def embed_words(texts: Sequence[str], corpus: Corpus, opened: OpenEncoders | None = None) -> Array:
     """Unit vectors (n, Dt) of texts as the corpus has its comments: not centred."""
-    encoders = encoders_of(corpus.manifest)
+    encoders = encoders_of(corpus.manifest, opened)
     column = encode_texts(
         posts_of_texts(texts, "words"), encoders.text, with_tokens=False, threads=encoders.threads
     )

@@ -34,6 +34,7 @@ from postsense.retrieval.index_files import (
 from postsense.retrieval.ranking import Array, Hits, VectorSource, check_queries
 from postsense.retrieval.sampling import Modality, draw_vectors, present_vectors
 
+RELEASED = "released"  # the index's folder in that of its corpus
 POSTS_PER_CELL = 103
 CODE_BYTES = 8
 NEAREST_SHARE = 0.1  # R as a share of the corpus
@@ -113,7 +114,7 @@ def open_released_index(corpus: Corpus, progress: Progress = silent) -> Released
 
     Raises: CorpusError: Faiss is missing.
     """
-    folder = corpus.folder / "released"
+    folder = corpus.folder / RELEASED
     posts = hashlib.sha256(corpus.numbers.astype("<i8").tobytes()).hexdigest()
     made_from = {"identity": corpus.manifest.id, "posts": posts}
     try:

@@ -24,14 +24,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from postsense.batches import PostDataset
 from postsense.build import Encoders, build_model
 from postsense.config import Config
+from postsense.device import pick_device
 from postsense.errors import DataError
 from postsense.evaluation.cluster_names import matched_share, name_clusters
 from postsense.fusion.cluster_head import ClusterNames
 from postsense.inference import predict_logits, predict_outputs
-from postsense.inputs import pick_device
+from postsense.inputs.batches import PostDataset
 from postsense.model import Branch, PostModel
 from postsense.progress import Progress, silent
 from postsense.training.clusters import Clusters, cluster_vectors, equal_scaled, need_packages

@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from postsense.batches import Comments, PostBatch, TokenIds
+from postsense.inputs.batches import Comments, PostBatch, TokenIds
 
 
 def drop_comments(probability: float) -> Callable[[PostBatch, torch.Generator], PostBatch]:

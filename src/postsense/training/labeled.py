@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from postsense.batches import PostBatch, PostDataset
 from postsense.build import build_model, load_encoders
 from postsense.config import Config
 from postsense.encoders.features import FeatureColumn, statistics
 from postsense.errors import DataError
+from postsense.inputs.batches import PostBatch, PostDataset
 from postsense.losses.classification import balanced_class_weights
 from postsense.losses.gate import second_step_needed
 from postsense.losses.total import Weighted

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from postsense.batches import PostBatch
 from postsense.config import TrainingSettings
 from postsense.data.batching import epoch_batches, spread_batches
+from postsense.device import pick_device
 from postsense.errors import RunError
 from postsense.evaluation.metrics import HIGHER_IS_BETTER, headline_metric
 from postsense.inference import predict_logits
-from postsense.inputs import pick_device
+from postsense.inputs.batches import PostBatch
 from postsense.losses.total import Weighted, total_loss
 from postsense.model import PostModel
 from postsense.parallel import add_up_gradients, as_in_main, copy_statistics

@@ -7,7 +7,6 @@ from threading import Lock
 
 import numpy as np
 
-from postsense.batches import PostDataset
 from postsense.classifier import Classifier
 from postsense.config import Config
 from postsense.data.oddities import find_oddities
@@ -16,7 +15,8 @@ from postsense.data.splitting import Splits, classes_without, split_posts, thin_
 from postsense.encoders.unread import warn_of_unread
 from postsense.errors import ConfigError
 from postsense.evaluation.metrics import positive_number
-from postsense.inputs import PreparedPosts, prepare_posts, reads_text
+from postsense.inputs.batches import PostDataset
+from postsense.inputs.preparation import PreparedPosts, prepare_posts
 from postsense.posts import Posts
 from postsense.processes import is_main
 from postsense.progress import Progress, silent
@@ -84,7 +84,7 @@ def prepare_splits(splits: Splits, config: Config, progress: Progress = silent) 
     if method.learns_from_corpus and config.retrieval.corpus is None:
         fix = "Name one with --corpus; build it with 'postsense corpus build TABLE --out CORPUS'."
         raise ConfigError("retrieval.corpus", "a corpus to learn from", "none", fix)
-    if is_main() and reads_text(config):
+    if is_main() and config.reads_words:
         warn_of_unread(splits.posts, config.encoders)
     held_out = np.concatenate([splits.val, splits.test])
     borrowed = borrow_for_training(splits.posts, splits.train, held_out, config, progress)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import torch
 
-from postsense.batches import PostBatch
+from postsense.inputs.batches import PostBatch
 from postsense.losses.image_text import draw_swaps
 
 

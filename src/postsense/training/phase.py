@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from postsense.batches import PostBatch, PostDataset
 from postsense.config import TrainingSettings
 from postsense.data.batching import POOL
+from postsense.inputs.batches import PostBatch, PostDataset
 from postsense.losses.total import Weighted
 from postsense.model import PostModel
 from postsense.outputs import PostOutput

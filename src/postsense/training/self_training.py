@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from postsense.batches import PostDataset
 from postsense.config import Config
+from postsense.device import pick_device
 from postsense.errors import DataError
 from postsense.evaluation.metrics import HIGHER_IS_BETTER
 from postsense.inference import predict_logits, softmax
-from postsense.inputs import pick_device
+from postsense.inputs.batches import PostDataset
 from postsense.losses.distillation import distillation_term
 from postsense.progress import Progress, silent
 from postsense.retrieval.borrowing import Pairs
