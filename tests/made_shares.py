@@ -14,7 +14,7 @@ from postsense.config_loading import load_config
 from postsense.data.loading import load_posts
 from postsense.estimator import PostClassifier
 from postsense.inputs.batches import Comments, TokenIds
-from postsense.parallel import add_up_gradients, copy_statistics, in_shares
+from postsense.parallel import add_up_gradients, copy_statistics, split_across_processes
 from postsense.processes import is_main, main_first, part_ways, together
 from postsense.runs import train_run
 
@@ -66,7 +66,7 @@ class Whole(nn.Module):
         given = torch.arange(3.0 * posts).view(posts, 3) / 10
         read = Read(self.below(given), torch.arange(posts) != posts - 1)
         inputs = (read, self.below(given + 1), None)
-        result = in_shares(self.net, *inputs) if shared else self.net(*inputs)
+        result = split_across_processes(self.net, *inputs) if shared else self.net(*inputs)
         logits = self.above(result.vectors)
         return (logits @ logits.T).logsumexp(dim=1).sum() + logits[result.present].pow(2).sum()
 
@@ -87,12 +87,12 @@ def gradients(posts: int, *, shared: bool) -> dict[str, Any]:
 def random_numbers() -> dict[str, Any]:
     net, read = Net(dropout=0.5), Read(torch.ones(64, 3), torch.ones(64, dtype=torch.bool))
     torch.manual_seed(1)
-    first = in_shares(net, read, read.vectors, None).vectors
+    first = split_across_processes(net, read, read.vectors, None).vectors
     after = float(torch.rand(()))
-    second = in_shares(net, read, read.vectors, None).vectors
+    second = split_across_processes(net, read, read.vectors, None).vectors
     silent = Net()
     torch.manual_seed(1)
-    in_shares(silent, read, read.vectors, None)
+    split_across_processes(silent, read, read.vectors, None)
     kept = float(torch.rand(()))
     masks = [(part == 0).tolist() for part in (first[:32], first[32:], second[:32])]
     return {"masks": masks, "after": after, "kept": kept}
@@ -103,17 +103,17 @@ def shapes() -> dict[str, Any]:
     shown = {}
     for posts in (7, 2, 1):
         read = Read(torch.arange(3.0 * posts).view(posts, 3), torch.ones(posts, dtype=torch.bool))
-        in_shares(net, read, read.vectors, None)
+        split_across_processes(net, read, read.vectors, None)
         shown[posts] = net.shown
-    vectors, present = in_shares(net.both, read)
+    vectors, present = split_across_processes(net.both, read)
     texts = TokenIds(torch.arange(12).view(6, 2), torch.ones(6, 2, dtype=torch.bool))
     comments = Comments(texts, torch.ones(3, 2, dtype=torch.bool))
     return {
         "shown": shown,
         "both": [list(vectors.shape), present.tolist()],
-        "comments": in_shares(Echo(), comments)[0].tolist(),
-        "nested": in_shares(Nested(), torch.arange(6.0)[:, None])[0].tolist(),
-        "norm": in_shares(nn.Sequential(Norm()), torch.arange(6.0)[:, None]).tolist(),
+        "comments": split_across_processes(Echo(), comments)[0].tolist(),
+        "nested": split_across_processes(Nested(), torch.arange(6.0)[:, None])[0].tolist(),
+        "norm": split_across_processes(nn.Sequential(Norm()), torch.arange(6.0)[:, None]).tolist(),
         "statistics": statistics(),
     }
 
@@ -145,7 +145,7 @@ class Nested(nn.Module):
         self.net = Echo()
 
     def forward(self, values: Tensor) -> tuple[Tensor]:
-        return (in_shares(Count(), values)[0] + 0 * self.net.weight,)
+        return (split_across_processes(Count(), values)[0] + 0 * self.net.weight,)
 
 
 class Count(Echo):

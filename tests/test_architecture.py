@@ -11,6 +11,7 @@ from other_systems import POSIX_MODULES, POSIX_NAMES
 PACKAGE = Path(postsense.__file__).parent
 MODULES = sorted(file for file in PACKAGE.rglob("*.py"))
 FLOW = [
+    "arrays",
     "escaping",
     "errors",
     "registry",

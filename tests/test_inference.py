@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from postsense import inference
-from postsense.build import Encoders, build_model
+from postsense.build import InnerEncoders, build_model
 from postsense.config_loading import parse_config
 from postsense.encoders.backbone import TextEncoder, load_text_backbone
 from postsense.encoders.features import Encoded, FeatureColumn, FeatureStore
@@ -45,7 +45,7 @@ def dataset(tmp_path: Path) -> PostDataset:
 def make_model(fusion: str) -> PostModel:
     torch.manual_seed(0)
     config = parse_config({"fusion": {"name": fusion, "hidden": 8}})
-    model = build_model(config, Encoders(None, None, 6, 4), classes=3)
+    model = build_model(config, InnerEncoders(None, None, 6, 4), classes=3)
     assert model.text is not None and model.image is not None
     torch.nn.init.normal_(model.text.missing)
     torch.nn.init.normal_(model.image.missing)
@@ -107,7 +107,7 @@ def trained(tiny_bert: Path) -> PostModel:
     torch.manual_seed(0)
     encoder = TextEncoder(load_text_backbone(tiny_bert, None), "mean")
     config = parse_config({"fusion": {"name": "text_only", "hidden": 8}})
-    return build_model(config, Encoders(encoder, None, 16, None), classes=2)
+    return build_model(config, InnerEncoders(encoder, None, 16, None), classes=2)
 
 
 def test_trained_encoders_do_not_depend_on_the_batch_size(
@@ -190,7 +190,7 @@ def with_contents(dataset: PostDataset) -> PostDataset:
 def make_aligning_model() -> PostModel:
     torch.manual_seed(0)
     settings = {"fusion": {"hidden": 8}, "losses": {"itc": 0.1, "itc_width": 5}}
-    return build_model(parse_config(settings), Encoders(None, None, 6, 4), classes=3)
+    return build_model(parse_config(settings), InnerEncoders(None, None, 6, 4), classes=3)
 
 
 def test_aligned_vectors_are_what_the_model_compares_in_the_order_of_the_posts(

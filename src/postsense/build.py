@@ -36,7 +36,7 @@ from postsense.registry.table import load_object
 
 
 @dataclass(frozen=True)
-class Encoders:
+class InnerEncoders:
     """The encoders inside a model, None where posts come encoded, and each modality's width D.
 
     joint: what encodes words and picture together, in place of encoders of their own.
@@ -51,7 +51,7 @@ class Encoders:
 
 def load_encoders(
     config: Config, text_dim: int | None, image_dim: int | None, *, pretrained: bool = True
-) -> Encoders:
+) -> InnerEncoders:
     """The encoders that run inside, with their pretrained weights or, to be loaded over, without.
 
     text_dim, image_dim: widths of the features of encoders that do not; without pretrained weights
@@ -61,7 +61,7 @@ def load_encoders(
     kind = config.fusion.declared.encoder
     if kind is not None and kind != "text":
         joint = _load_joint(config, kind, pretrained=pretrained)
-        return Encoders(None, None, None, image_dim, joint)
+        return InnerEncoders(None, None, None, image_dim, joint)
     if config.reads_words and settings.text.runs_inside:
         text_network = _load_text_network(config, pretrained=pretrained)
         text = TextEncoder(text_network, settings.text.pooling)
@@ -72,7 +72,7 @@ def load_encoders(
         image = ImageEncoder(network, settings.image.pooling)
         if pretrained or image_dim is None:
             image_dim = _output_dim(image, size_px)
-    return Encoders(text, image, text_dim, image_dim)
+    return InnerEncoders(text, image, text_dim, image_dim)
 
 
 def _load_text_network(
@@ -130,7 +130,7 @@ def _limit_training(network: Backbone, config: Config, part: Literal["text", "im
 
 
 def build_model(
-    config: Config, encoders: Encoders, classes: int, clusters: int | None = None
+    config: Config, encoders: InnerEncoders, classes: int, clusters: int | None = None
 ) -> PostModel:
     """A new model with fresh fusion and head. Random choices come from torch's global generator.
 
@@ -151,7 +151,7 @@ def build_model(
     return PostModel(text, image, joined, head, alignment, match_head, aligned)
 
 
-def _branches(config: Config, encoders: Encoders) -> tuple[Branch | None, Branch | None]:
+def _branches(config: Config, encoders: InnerEncoders) -> tuple[Branch | None, Branch | None]:
     """What a fusion encodes itself reaches it without a branch."""
     inside, width = config.fusion.declared.encodes, _projection(config)
     text, image = None, None
@@ -197,7 +197,7 @@ def _alignment(
     return Alignment(text.dim, image.dim, width, settings.temperature)
 
 
-def _fusion(config: Config, encoders: Encoders, widths: Mapping[str, int]) -> nn.Module:
+def _fusion(config: Config, encoders: InnerEncoders, widths: Mapping[str, int]) -> nn.Module:
     """What the declaration of the fusion builds."""
     text, declared = config.encoders.text, config.fusion.declared
     backbone: TextBackbone | JointBackbone | None = encoders.joint

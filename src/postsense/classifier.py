@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from postsense.arrays import Array
 from postsense.config import Config
 from postsense.data.bad_rows import BadRow
 from postsense.data.label_kinds import arrow_labels, typed_label
@@ -24,7 +24,6 @@ from postsense.progress import Progress, silent
 from postsense.retrieval.borrowing import borrow_for_prediction
 from postsense.retrieval.opened import Opened
 
-Array = np.ndarray[Any, Any]
 HINT = pa.struct([("comment", pa.string()), ("post", pa.string()), ("weight", pa.float32())])
 
 

@@ -2,19 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from postsense.arrays import Array
 from postsense.data.batching import ordered_batches
 from postsense.inputs.batches import PostDataset
 from postsense.model import PostModel
 from postsense.outputs import PostOutput
 from postsense.progress import Progress, silent
 
-Array = np.ndarray[Any, Any]
 BATCH_SIZE = 256
 PIXEL_BATCH_SIZE = 32
 

@@ -2,13 +2,11 @@
 
 import warnings
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from postsense.arrays import Array
 from postsense.files import UnreadableFileError, open_regular
-
-Array = np.ndarray[Any, Any]
 
 
 def map_array(file: Path, *, any_order: bool = False) -> Array:

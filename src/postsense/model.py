@@ -15,7 +15,7 @@ from postsense.fusion.comments import CommentVectors, ReadsComments
 from postsense.fusion.joined import Joined
 from postsense.inputs.batches import Comments, PostBatch, Read
 from postsense.outputs import Aligned, PostOutput
-from postsense.parallel import in_shares
+from postsense.parallel import split_across_processes
 from postsense.registry.inputs import INPUTS
 
 
@@ -72,7 +72,7 @@ class Branch(nn.Module):
         if isinstance(modality, Embeddings):
             return modality
         assert self.encoder is not None
-        encoded: Embeddings = in_shares(self.encoder, *vars(modality).values())
+        encoded: Embeddings = split_across_processes(self.encoder, *vars(modality).values())
         return encoded
 
     def standardize(self, modality: Embeddings) -> Embeddings:
@@ -214,7 +214,9 @@ class PostModel(nn.Module):
         joined: Joined
         inputs: list[Any] = list(read.values())
         if any(isinstance(part, EncoderNetwork) for part in fusion.modules()):
-            joined = in_shares(fusion, *inputs, *([] if comments is None else [comments]))
+            joined = split_across_processes(
+                fusion, *inputs, *([] if comments is None else [comments])
+            )
         else:
             joined = fusion(*inputs) if comments is None else fusion(*inputs, comments=comments)
         return joined
@@ -228,7 +230,9 @@ class PostModel(nn.Module):
             assert joined.text is not None and joined.image is not None
             vectors = joined.text, joined.image
         elif self.aligned_vectors == "unimodal":
-            vectors = in_shares(cast("Any", self._without_comments).unimodal, text, image)
+            vectors = split_across_processes(
+                cast("Any", self._without_comments).unimodal, text, image
+            )
         else:
             assert isinstance(text, Embeddings) and isinstance(image, Embeddings)
             vectors = text.pooled, image.pooled
@@ -247,11 +251,11 @@ class PostModel(nn.Module):
         fused = joined.fused if joined.without_comments is None else joined.without_comments
         rows = (swaps != torch.arange(len(swaps), device=swaps.device)).nonzero().squeeze(1)
         if len(rows):
-            shown = {
+            exchanged = {
                 name: part.take(rows if INPUTS[name].of_picture else swaps[rows])
                 for name, part in read.items()
             }
-            swapped = self._join(self._without_comments, shown).fused
+            swapped = self._join(self._without_comments, exchanged).fused
             fused = fused.index_copy(0, rows, swapped.to(fused.dtype))
         logits: Tensor = self.match_head(fused)
         return logits

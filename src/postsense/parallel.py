@@ -1,8 +1,8 @@
 """One batch, several processes: each runs a heavy network on its share of the posts.
 
 The processes that `accelerate launch` starts run the same program on the same batches. What goes
-through `in_shares` is split between them; everything else each computes for itself, on the whole
-batch, so that losses that compare its posts see all of them. So a tensor outside `in_shares` is
+through `split_across_processes` is split between them; everything else each computes for itself, on
+the whole batch, so that losses that compare its posts see all of them. So a tensor outside of it is
 the same in every process, and so is its gradient.
 """
 
@@ -23,7 +23,7 @@ from postsense.processes import apart, are_together, is_main
 _MARK = "ran_in_shares"  # of a weight, from the forward pass until its gradients are summed
 
 
-def in_shares(network: Callable[..., Any], *inputs: Any) -> Any:
+def split_across_processes(network: Callable[..., Any], *inputs: Any) -> Any:
     """network(*inputs), each process on its share of the posts; all get the results of all.
 
     Shares are consecutive posts, as equal as can be. Their gradients come back: to the inputs those

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from postsense.arrays import Array
 from postsense.data.images import PicturePolicy, decode_picture, normalize_pixels
-from postsense.encoders.attributes import Array, attribute_words
+from postsense.encoders.attributes import attribute_words
 from postsense.encoders.builtin import load_efficientnet
 from postsense.errors import EncoderError
 

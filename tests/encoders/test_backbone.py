@@ -8,13 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from postsense.config.encoders import Pooling
 from postsense.encoders.backbone import (
     ImageEncoder,
     TextEncoder,
     load_image_backbone,
     load_text_backbone,
 )
-from postsense.encoders.embeddings import Pooling, pool
+from postsense.encoders.embeddings import pool
 from postsense.errors import EncoderError
 
 IDS = torch.tensor([[2, 4, 5, 6, 3], [2, 7, 3, 0, 0], [0, 0, 0, 0, 0]])

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from postsense.encoders.embeddings import Embeddings, Pooling, pool
+from postsense.config.encoders import Pooling
+from postsense.encoders.embeddings import Embeddings, pool
 
 LENGTHS = (4, 1, 0, 3)
 

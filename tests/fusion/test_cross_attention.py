@@ -8,7 +8,8 @@ import torch
 from made_embeddings import cut, sequence
 from torch import Tensor
 
-from postsense.encoders.embeddings import Embeddings, Pooling
+from postsense.config.encoders import Pooling
+from postsense.encoders.embeddings import Embeddings
 from postsense.fusion.cross_attention import CrossAttention
 from tolerances import double_precision
 

@@ -9,8 +9,9 @@ import torch
 from made_embeddings import cut, sequence
 from torch import Tensor
 
+from postsense.config.encoders import Fidelity
 from postsense.encoders.embeddings import Embeddings
-from postsense.fusion.attention import Fidelity, PairAttention
+from postsense.fusion.attention import PairAttention
 from postsense.fusion.hierarchical import Hierarchical
 from tolerances import double_precision
 

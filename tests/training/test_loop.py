@@ -296,7 +296,7 @@ def labelled_and_beside(count: int, **settings: Any) -> Phase:
         weights=np.ones(count, dtype=np.float32),
     )
     stream = Stream(soft, {"distillation": distillation_term(1.0)}, lambda batch, _: batch)
-    return replace(phase(**settings), beside=(stream,))
+    return replace(phase(**settings), extra_streams=(stream,))
 
 
 @pytest.mark.parametrize("count", [60, 6, 2])
@@ -318,7 +318,9 @@ def test_a_stream_is_seen_once_an_epoch_whatever_its_size(tmp_path: Path) -> Non
 
     chosen = labelled_and_beside(61, epochs=2)
     [stream] = chosen.beside
-    run_phase(replace(chosen, beside=(replace(stream, view=count_posts),)), fresh_model(), tmp_path)
+    run_phase(
+        replace(chosen, extra_streams=(replace(stream, view=count_posts),)), fresh_model(), tmp_path
+    )
     assert len(seen) == 2 * 6  # 24 posts in batches of 4
     assert sum(seen) == 2 * 61
 
@@ -336,7 +338,7 @@ def test_posts_of_like_length_share_a_step_where_that_is_asked_for(
     asked = replace(
         asked,
         train=with_lengths(asked.train, lengths),
-        beside=(replace(stream, dataset=with_lengths(stream.dataset, lengths)),),
+        extra_streams=(replace(stream, dataset=with_lengths(stream.dataset, lengths)),),
     )
 
     run_phase(asked, fresh_model(), tmp_path)
@@ -370,7 +372,7 @@ def test_a_stream_teaches_what_train_does_not_show(tmp_path: Path) -> None:
     chosen = labelled_and_beside(60, val=0, epochs=40, learning_rate=0.05)
     model, alone = fresh_model(dropout=0.0), fresh_model(dropout=0.0)
     run_phase(chosen, model, tmp_path / "a")
-    run_phase(replace(chosen, beside=()), alone, tmp_path / "b")
+    run_phase(replace(chosen, extra_streams=()), alone, tmp_path / "b")
     [stream] = chosen.beside
     assert stream.dataset.targets is not None
     expected = stream.dataset.targets.argmax(axis=1)
@@ -389,7 +391,9 @@ def test_views_depend_on_seed_epoch_and_step_alone(tmp_path: Path) -> None:
 
         chosen = labelled_and_beside(12, epochs=epochs)
         [stream] = chosen.beside
-        run_phase(replace(chosen, beside=(replace(stream, view=draw),)), fresh_model(), folder)
+        run_phase(
+            replace(chosen, extra_streams=(replace(stream, view=draw),)), fresh_model(), folder
+        )
         return numbers
 
     once, twice = drawn(tmp_path / "a", 2), drawn(tmp_path / "b", 4)

@@ -192,7 +192,7 @@ def renewing(calls: list[int]) -> Phase:
         fewer = replace(posts(), rows=np.arange(4), labels=labels)
         return Renewal(fewer, (model.head,), {"number": float(epoch)})
 
-    return replace(phase(), renew=renew)
+    return replace(phase(), before_epoch=renew)
 
 
 def test_an_epoch_trains_on_what_it_was_renewed_with(tmp_path: Path) -> None:
@@ -230,7 +230,7 @@ def test_what_begins_anew_has_no_moments_of_the_epoch_before(tmp_path: Path) -> 
                     weight.copy_(value)
             return Renewal(replace(posts(), labels=np.full(12, labels[epoch])), (model,))
 
-        run_phase(replace(phase(), renew=renew, settings=settings), fresh_model(), folder)
+        run_phase(replace(phase(), before_epoch=renew, settings=settings), fresh_model(), folder)
         return moved
 
     second = heads(tmp_path / "a", [0, 1, 1])[2]

@@ -141,9 +141,9 @@ def test_students_learn_from_their_teachers_probabilities(
     config = configured(synthetic_corpus, **{"self_training.weighting": "none"})
     table = fit(posts, config, tmp_path).trained.pseudo_labels
     assert table is not None
-    assert [len(phase.beside) for phase in seen] == [0, 1, 1]
+    assert [len(phase.extra_streams) for phase in seen] == [0, 1, 1]
     for round_, phase in enumerate(seen[1:], start=1):
-        stream = phase.beside[0].dataset
+        stream = phase.extra_streams[0].dataset
         asked = table.filter(np.array(table["round"]) == round_)
         assert stream.targets is not None and stream.weights is not None
         np.testing.assert_allclose(stream.targets.sum(axis=1), 1, atol=1e-5)

@@ -26,7 +26,7 @@ from postsense.config_loading import as_before, kept_as_before, with_former
 from postsense.corpus.checksums import numbers_digest
 from postsense.corpus.dataflow import use_runner
 from postsense.corpus.embedding import (
-    Encoders,
+    CorpusEncoders,
     Features,
     encode_posts,
     mean_vector,
@@ -218,7 +218,7 @@ def _read_selection(file: Path) -> Selection | None:
 
 
 def encode_selection(
-    selection: Selection, encoders: Encoders, settings: CorpusSettings, progress: Progress
+    selection: Selection, encoders: CorpusEncoders, settings: CorpusSettings, progress: Progress
 ) -> tuple[Selection, Features]:
     """The features of the posts, and the selection without those whose picture has none."""
     features = encode_posts(selection.table, encoders, progress)
@@ -242,7 +242,7 @@ def encode_selection(
 def _write_first(
     selection: Selection,
     features: Features,
-    encoders: Encoders,
+    encoders: CorpusEncoders,
     settings: CorpusSettings,
     command: dict[str, Any],
     folder: Path,
@@ -272,7 +272,7 @@ def _write_first(
     write_manifest(folder, manifest)
 
 
-def _identity(table: pa.Table, encoders: Encoders) -> str:
+def _identity(table: pa.Table, encoders: CorpusEncoders) -> str:
     """32 hexadecimal digits of the posts, their comments and pictures, and of the encoders."""
     digest = hashlib.blake2b(f"{encoders.text.key} {encoders.image.key}".encode(), digest_size=16)
     chosen = table.select(["id", "text", "comments", "image_key"])

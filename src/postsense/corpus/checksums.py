@@ -15,7 +15,8 @@ import numpy as np
 import pyarrow as pa
 from xxhash import xxh3_64_intdigest, xxh3_128_hexdigest
 
-Array = np.ndarray[Any, Any]
+from postsense.arrays import Array
+
 SUMS, VECTOR_SUM, COMMENT_VECTORS = "sums", "vector_sum", "comment_vectors"
 SUMMED = (
     *("id", "text", "image", "comments", "text_key", "image_key", "image_hash"),

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from postsense.arrays import Array
 from postsense.corpus.cleaning import anonymize
 from postsense.data.duplicates import (
     MAX_BITS,
@@ -19,7 +20,6 @@ from postsense.data.duplicates import (
     similar_sets,
 )
 
-Array = np.ndarray[Any, Any]
 _NO_PICTURE = -1
 
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
 
+from postsense.arrays import Array
 from postsense.config import EncoderSettings
 from postsense.corpus.manifest import Manifest
 from postsense.encoders.encode import encode_pictures, encode_texts
@@ -19,12 +19,11 @@ from postsense.posts import SCHEMA, Posts
 from postsense.processes import available_cores
 from postsense.progress import Progress, silent
 
-Array = np.ndarray[Any, Any]
 _CHUNK = 8192  # vectors in memory at a time
 
 
 @dataclass(frozen=True)
-class Encoders:
+class CorpusEncoders:
     """The two encoders of a corpus."""
 
     text: FrozenTextEncoder
@@ -45,7 +44,7 @@ class Features:
     bad: dict[int, PictureError]
 
 
-def open_encoders(settings: EncoderSettings, opened: OpenEncoders | None = None) -> Encoders:
+def open_encoders(settings: EncoderSettings, opened: OpenEncoders | None = None) -> CorpusEncoders:
     """The encoders that the settings name, on the GPU if there is one.
 
     opened: those that are open; None: they are opened.
@@ -55,10 +54,10 @@ def open_encoders(settings: EncoderSettings, opened: OpenEncoders | None = None)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     cores = settings.threads or available_cores()
     threads = cores if device.type == "cpu" else 1
-    return Encoders(opened.text(settings, device), opened.image(settings, device), threads)
+    return CorpusEncoders(opened.text(settings, device), opened.image(settings, device), threads)
 
 
-def encoders_of(manifest: Manifest, opened: OpenEncoders | None = None) -> Encoders:
+def encoders_of(manifest: Manifest, opened: OpenEncoders | None = None) -> CorpusEncoders:
     """The encoders that a corpus was built with.
 
     opened: as of `open_encoders`.
@@ -80,7 +79,9 @@ def encoders_of(manifest: Manifest, opened: OpenEncoders | None = None) -> Encod
     return encoders
 
 
-def encode_posts(table: pa.Table, encoders: Encoders, progress: Progress = silent) -> Features:
+def encode_posts(
+    table: pa.Table, encoders: CorpusEncoders, progress: Progress = silent
+) -> Features:
     """The features of texts, pictures and comments; what was seen before is not computed."""
     posts = _as_posts(table["text"], table["image"])
     flat = pa.chunked_array([part.flatten() for part in table["comments"].chunks], pa.string())

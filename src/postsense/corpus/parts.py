@@ -10,6 +10,7 @@ import pyarrow as pa
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
+from postsense.arrays import Array
 from postsense.corpus.checksums import COMMENT_VECTORS, file_digest
 from postsense.corpus.manifest import NAME, Manifest
 from postsense.corpus.seals import check_seals
@@ -18,7 +19,6 @@ from postsense.errors import CorpusError
 from postsense.extras import brought_by
 from postsense.files import UnreadableFileError, read_regular
 
-Array = np.ndarray[Any, Any]
 POSTS, VECTORS, CENTERS, BAD_ROWS, WORK = (
     "posts.lance",
     "vectors",

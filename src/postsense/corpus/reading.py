@@ -16,11 +16,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from postsense.arrays import Array
 from postsense.corpus.checksums import (
     SUMS,
     VECTOR_SUM,
@@ -44,7 +44,6 @@ from postsense.errors import CorpusError
 from postsense.posts import SCHEMA, Posts
 
 __all__ = ["Corpus", "CorpusComment", "Keys", "lance_module", "open_corpus"]
-Array = np.ndarray[Any, Any]
 _BLOCK = 8192  # posts whose vectors are in memory at a time
 _TRIES = 20  # to find the corpus between two changes
 

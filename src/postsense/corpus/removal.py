@@ -5,10 +5,10 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from postsense.arrays import Array
 from postsense.corpus.checksums import numbers_digest
 from postsense.corpus.manifest import read_manifest, record_states, write_manifest
 from postsense.corpus.parts import POSTS, VECTORS, open_posts, reading_posts, refuse_links
@@ -18,7 +18,6 @@ from postsense.corpus.vectors import PostVectors, write_shard
 from postsense.disk_space import needing_room
 from postsense.locking import writing_to
 
-Array = np.ndarray[Any, Any]
 _AT_ONCE = 5000  # numbers in one condition
 _BLOCK = 8192
 

@@ -8,16 +8,15 @@ way; its vector is then the same in both. Numbers that the corpus does not know 
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from postsense.arrays import Array
 from postsense.atomic import allocate, sync_file
 from postsense.errors import CorpusError
 from postsense.files import UnreadableFileError
 from postsense.mapped import map_array
 
-Array = np.ndarray[Any, Any]
 _REBUILD = "Build the corpus again, or restore it from a copy."
 
 

@@ -4,12 +4,12 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from safetensors.numpy import save
 
+from postsense.arrays import Array
 from postsense.atomic import replacing
 from postsense.corpus.checksums import FIELDS, SUMMED, file_digest, sums_column, vector_sums
 from postsense.corpus.embedding import Features, column_vectors
@@ -17,7 +17,6 @@ from postsense.corpus.parts import CENTERS, POSTS, VECTORS, lance_module
 from postsense.corpus.seals import SEALS
 from postsense.corpus.vectors import write_shard
 
-Array = np.ndarray[Any, Any]
 _BLOCK = 8192  # posts whose vectors are in memory at a time
 
 

@@ -5,16 +5,16 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
+from postsense.arrays import Array
 from postsense.data.images import read_picture
 from postsense.errors import PictureError
 from postsense.posts import Posts
 from postsense.processes import available_cores
 
-Array = np.ndarray[Any, Any]
 NO_CONTENT: Final = 0
 _PERSON: Final = b"postsense seen"
 

@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from postsense import __version__
+from postsense.arrays import Array
 from postsense.classifier import Classifier, predict_prepared
 from postsense.config import Config
 from postsense.data.bad_rows import BadRow
@@ -55,7 +56,6 @@ from postsense.training.clusters import need_packages
 from postsense.training.labeled import TrainingData, labeled_phase, new_model
 from postsense.training.loop import run_phase
 
-Array = np.ndarray[Any, Any]
 _MODEL = "model/model.json"  # which naming writes anew, and may be stopped at it
 SETTINGS = (  # where the presets of ITRp say otherwise
     "clustering.subset=20000",  # clusters of one subset are not those of another

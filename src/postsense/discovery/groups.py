@@ -3,13 +3,12 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from postsense.arrays import Array
 from postsense.discovery.words import distinctive_words
 
-Array = np.ndarray[Any, Any]
 TYPICAL = 12
 WORDS = 12
 SHOWS = 8

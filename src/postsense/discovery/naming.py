@@ -3,13 +3,9 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
-
+from postsense.arrays import Array
 from postsense.errors import ConfigError
-
-Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)

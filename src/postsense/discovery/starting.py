@@ -1,15 +1,12 @@
 """What a discovery may start from: settings and posts that are fit for it."""
 
-from typing import Any
-
 import numpy as np
 
+from postsense.arrays import Array
 from postsense.config import Config
 from postsense.encoders.features import FeatureColumn
 from postsense.errors import ConfigError, DataError
 from postsense.inputs.preparation import PreparedPosts
-
-Array = np.ndarray[Any, Any]
 
 
 def refuse_unfit(config: Config) -> None:

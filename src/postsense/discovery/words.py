@@ -2,14 +2,13 @@
 
 import html
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
+from postsense.arrays import Array
 from postsense.data.duplicates import clean_text
 from postsense.discovery.hiding import hide_people
 
-Array = np.ndarray[Any, Any]
 PRIOR_WORDS = 500.0
 PRIOR_SHARE = 0.1
 MIN_POSTS = 2

@@ -2,15 +2,13 @@
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
 
 import numpy as np
 import torch
 
+from postsense.arrays import Array
 from postsense.encoders import builtin
 from postsense.errors import EncoderError
-
-Array = np.ndarray[Any, Any]
 
 
 def attribute_words(pooled: Array, count: int = 5) -> list[tuple[str, ...]]:

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from postsense.config.encoders import Pooling
 from postsense.encoders.builtin import is_builtin, load_efficientnet
-from postsense.encoders.embeddings import Embeddings, Pooling, pool
+from postsense.encoders.embeddings import Embeddings, pool
 from postsense.encoders.pretrained import (
     dual_part,
     has_masks,

@@ -6,12 +6,12 @@ that changed places, or come from another encoder, do not fit.
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from xxhash import xxh3_64_intdigest, xxh3_128
 
-Array = np.ndarray[Any, Any]
+from postsense.arrays import Array
+
 TOKENS, OFFSETS = "tokens", "offsets"  # item i has the tokens from offsets[i] to offsets[i + 1]
 _BLOCK = 1 << 22  # bytes of a file in memory at a time
 

@@ -1,12 +1,11 @@
 """What an encoder returns for a batch of posts."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-Pooling = Literal["mean", "max", "cls"]
+from postsense.config.encoders import Pooling
 
 
 @dataclass(frozen=True)

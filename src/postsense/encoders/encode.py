@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
 
+from postsense.arrays import Array
 from postsense.data.images import identity_of, read_picture
 from postsense.encoders.features import Encoded, FeatureColumn, FeatureStore
 from postsense.encoders.frozen import FrozenImageEncoder, FrozenTextEncoder
@@ -22,7 +23,6 @@ from postsense.errors import EncoderError, PictureError
 from postsense.posts import Posts
 from postsense.progress import Progress, silent
 
-Array = np.ndarray[Any, Any]
 Given, Result = TypeVar("Given"), TypeVar("Result")
 
 SHARD_BYTES = 64 * 2**20

@@ -7,17 +7,16 @@ Its shards hold `pooled` (n, D) and, where asked for, `tokens` (sum of T, E), bo
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from postsense.arrays import Array
 from postsense.encoders.embeddings import Embeddings
 from postsense.encoders.shards import HeldShard, Shard, ShardStore
 from postsense.errors import EncoderError
 
-Array = np.ndarray[Any, Any]
 HALF_MAX = float(np.finfo(np.float16).max)
 
 

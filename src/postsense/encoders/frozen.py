@@ -13,14 +13,16 @@ from functools import cached_property, partial
 from pathlib import Path
 from threading import Lock
 from time import perf_counter
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from postsense.arrays import Array
 from postsense.atomic import write_json
 from postsense.config import EncoderSettings
+from postsense.config.encoders import Pooling
 from postsense.data.images import decode_picture, normalize_pixels
 from postsense.encoders import builtin
 from postsense.encoders.backbone import (
@@ -29,7 +31,7 @@ from postsense.encoders.backbone import (
     load_image_backbone,
     load_text_backbone,
 )
-from postsense.encoders.embeddings import Pooling, pool
+from postsense.encoders.embeddings import pool
 from postsense.encoders.features import Encoded
 from postsense.encoders.onnx import export_session, run_session
 from postsense.encoders.open_stores import OpenStores
@@ -49,7 +51,6 @@ from postsense.encoders.trials import made_up_texts
 from postsense.errors import EncoderError
 
 logger = logging.getLogger(__name__)
-Array = np.ndarray[Any, Any]
 Runner = Callable[[Sequence[Array]], list[Array]]
 
 

@@ -6,19 +6,17 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import onnxruntime
 import torch
 from torch import Tensor, nn
 
+from postsense.arrays import Array
 from postsense.atomic import replacing
 from postsense.encoders.checksums import file_sum
 from postsense.encoders.shards import keeping
 
 logger = logging.getLogger(__name__)
-Array = np.ndarray[Any, Any]
 
 
 def open_session(path: Path) -> onnxruntime.InferenceSession:

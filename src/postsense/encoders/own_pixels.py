@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from postsense.arrays import Array
 from postsense.data.images import POLICY_VERSION, PicturePolicy, pixels_of_image
 from postsense.encoders.pretrained import reason_of
 from postsense.errors import EncoderError, PictureError
-
-Array = np.ndarray[Any, Any]
 
 _SHAPES = ((90, 60), (61, 90), (77, 77), (24, 18))  # width and height of pictures to compare by
 _TOLERANCE = 0.1 / 255  # of the range of values: a tenth of a level of grey

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from postsense.arrays import Array
 from postsense.data.images import PicturePolicy, decode_picture, identity_of, read_picture
 from postsense.encoders.encode import Files, keep_files
 from postsense.encoders.open_stores import OpenStores
@@ -15,7 +15,6 @@ from postsense.errors import PictureError
 from postsense.posts import Posts
 from postsense.progress import Progress, silent
 
-Array = np.ndarray[Any, Any]
 BATCH = 8  # pictures a thread decodes at a time
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from postsense.config import EncoderSettings
+from postsense.config.encoders import Pooling
 from postsense.data.images import PicturePolicy
-from postsense.encoders.embeddings import Pooling
 from postsense.encoders.own_pixels import agreed_policy
 from postsense.encoders.pretrained import (
     cannot_load,

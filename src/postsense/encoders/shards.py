@@ -22,6 +22,7 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 
+from postsense.arrays import Array
 from postsense.atomic import replacing
 from postsense.encoders.checksums import finite_items, item_sums, misfit
 from postsense.errors import EncoderError
@@ -29,7 +30,6 @@ from postsense.files import UnreadableFileError, read_regular
 from postsense.mapped import map_array
 
 logger = logging.getLogger(__name__)
-Array = np.ndarray[Any, Any]
 _UNKNOWN, _SOUND, _CHANGED = range(3)
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from postsense.encoders.embeddings import Pooling, pool
+from postsense.config.encoders import Pooling
+from postsense.encoders.embeddings import pool
 from postsense.encoders.pretrained import quiet_transformers, reason_of
 from postsense.errors import EncoderError
 

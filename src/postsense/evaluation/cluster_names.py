@@ -1,11 +1,9 @@
 """Clusters and labels of posts → the class that each cluster is named after."""
 
-from typing import Any
-
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-Array = np.ndarray[Any, Any]
+from postsense.arrays import Array
 
 
 def name_clusters(clusters: Array, labels: Array, k: int, classes: int) -> Array:

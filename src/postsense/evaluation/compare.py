@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from scipy import stats
 
-Array = np.ndarray[Any, Any]
+from postsense.arrays import Array
+
 METRICS = ("accuracy", "macro_f1", "weighted_f1")
 
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy.spatial.distance import cdist
 
-Array = np.ndarray[Any, Any]
+from postsense.arrays import Array
+
 MAX_POSTS = 2_000
 _CHUNK = 500
 

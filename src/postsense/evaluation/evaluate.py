@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from postsense.arrays import Array
 from postsense.classifier import Classifier, Predictions, predict_rows, prepare_new
 from postsense.data.label_kinds import known_label
 from postsense.data.split_names import known_split
@@ -19,8 +20,6 @@ from postsense.inputs.preparation import PreparedPosts
 from postsense.posts import LabelKind, Posts, joined_posts
 from postsense.progress import Progress, silent
 from postsense.retrieval.opened import Opened
-
-Array = np.ndarray[Any, Any]
 
 
 def evaluate_classifiers(

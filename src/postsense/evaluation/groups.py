@@ -9,17 +9,17 @@ from typing import Any, Final
 
 import numpy as np
 
+from postsense.arrays import Array
 from postsense.errors import DataError, nearest
 from postsense.posts import Posts
 
-Array = np.ndarray[Any, Any]
 MISSING: Final = "(missing)"
 MAX_GROUPS: Final = 50
 _NUMBER: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 @dataclass(frozen=True)
-class Group:
+class PostGroup:
     """Posts that share a value. rows: (n,) int, ascending; n >= 1."""
 
     value: str
@@ -40,7 +40,7 @@ def columns_of(by: str | None) -> tuple[str, ...]:
     return columns
 
 
-def group_posts(posts: Posts, by: str) -> tuple[Group, ...]:
+def group_posts(posts: Posts, by: str) -> tuple[PostGroup, ...]:
     """The posts by their value in a column, or by whether two columns of a post agree.
 
     Ours. Values are compared as they are shown: blanks around them do not count, and 1, 1.0 and
@@ -112,7 +112,7 @@ def _rows_by(names: Sequence[str]) -> dict[str, list[int]]:
     return dict(rows_of)
 
 
-def _agreement(posts: Posts, first: str, second: str) -> tuple[Group, ...]:
+def _agreement(posts: Posts, first: str, second: str) -> tuple[PostGroup, ...]:
     same, other = f"{first} == {second}", f"{first} != {second}"
     verdicts = [
         MISSING if MISSING in (one, two) else same if one == two else other
@@ -144,7 +144,7 @@ def _refuse_too_many(posts: Posts, by: str, count: int) -> None:
         raise DataError(f"{posts.name}, {by}", f"at most {MAX_GROUPS} groups", str(count), fix)
 
 
-def _groups(rows_of: Mapping[str, list[int]]) -> tuple[Group, ...]:
+def _groups(rows_of: Mapping[str, list[int]]) -> tuple[PostGroup, ...]:
     return tuple(
-        Group(value, np.array(rows, dtype=np.int64)) for value, rows in rows_of.items() if rows
+        PostGroup(value, np.array(rows, dtype=np.int64)) for value, rows in rows_of.items() if rows
     )

@@ -2,16 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from postsense.arrays import Array
 from postsense.classifier import Classifier
 from postsense.config import Config
 from postsense.data.seen import content_keys, joined_seen
 from postsense.posts import Posts
-
-Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,10 @@ from sklearn.metrics import (
     precision_recall_fscore_support,
 )
 
+from postsense.arrays import Array
 from postsense.data.label_kinds import known_label
 from postsense.errors import ConfigError, nearest
 from postsense.posts import LabelKind
-
-Array = np.ndarray[Any, Any]
 
 HEADLINE = ("accuracy", "macro_f1", "weighted_f1")
 HIGHER_IS_BETTER = {"accuracy": True, "macro_f1": True, "weighted_f1": True, "loss": False}

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from postsense.arrays import Array
 from postsense.classifier import Classifier, Predictions, predict_prepared, prepare_new
 from postsense.data.label_kinds import known_label
 from postsense.errors import DataError, nearest
@@ -15,7 +16,6 @@ from postsense.evaluation.evaluate import metrics_of
 from postsense.posts import Posts
 from postsense.progress import Progress, silent
 
-Array = np.ndarray[Any, Any]
 Labels = Sequence[str | None]
 JOINED_BY = " & "
 

@@ -1,11 +1,9 @@
 """A query looks at states: the attentions that fusions and hint comments are made of."""
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
-Fidelity = Literal["corrected", "released"]
+from postsense.config.encoders import Fidelity
 
 
 def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:

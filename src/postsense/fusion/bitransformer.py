@@ -119,10 +119,10 @@ class Bitransformer(nn.Module):
     def _places(self, pictures: int, words: int) -> tuple[Tensor, Tensor]:
         """Position and segment of every place in the sequence, each (1, n + T) int64."""
         device = self.missing_text.device
-        shown = torch.arange(1, pictures + 1, device=device)
-        told = torch.arange(words, device=device)
-        position = torch.cat([shown, told]) + _first_position(self.backbone.model)
-        segment = torch.cat([torch.zeros_like(shown), (told > 0).long()])
+        picture = torch.arange(1, pictures + 1, device=device)
+        word = torch.arange(words, device=device)
+        position = torch.cat([picture, word]) + _first_position(self.backbone.model)
+        segment = torch.cat([torch.zeros_like(picture), (word > 0).long()])
         return position[None], segment[None]
 
     @property

@@ -6,13 +6,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from postsense.config.encoders import Fidelity
 from postsense.encoders.embeddings import Embeddings
-from postsense.fusion.attention import (
-    AdditiveAttention,
-    BilinearAttention,
-    Fidelity,
-    PairAttention,
-)
+from postsense.fusion.attention import AdditiveAttention, BilinearAttention, PairAttention
 from postsense.fusion.joined import Joined
 
 

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from postsense.config import FusionSettings
-from postsense.encoders.embeddings import Embeddings, Pooling, pool
+from postsense.config.encoders import Pooling
+from postsense.encoders.embeddings import Embeddings, pool
 from postsense.fusion.given import Given
 from postsense.fusion.joined import Joined
 

@@ -64,14 +64,14 @@ class CrossModal(nn.Module):
         text.tokens: (B, T, L * D), the class token first. image.tokens: (B, R, V).
         """
         words, regions = self._states(text, image)
-        told, shown = self._shared(words, regions)
-        parts = [shown, told]
+        text_vector, image_vector = self._shared(words, regions)
+        parts = [image_vector, text_vector]
         if isinstance(self.interaction, _WithinPosts):
-            parts = [*self.interaction(told, shown, words, regions), *parts]
+            parts = [*self.interaction(text_vector, image_vector, words, regions), *parts]
         elif self.interaction is not None:
-            parts = [*self.interaction(told, shown), *parts]
+            parts = [*self.interaction(text_vector, image_vector), *parts]
         fused = torch.relu(self.norm(self.project(torch.cat(parts, dim=1))))
-        return Joined(fused, told, shown)
+        return Joined(fused, text_vector, image_vector)
 
     def vectors(self, text: Embeddings, image: Embeddings) -> tuple[Tensor, Tensor]:
         """T and I alone, each (B, P), of what forward reads, without what it makes of them."""
@@ -160,13 +160,14 @@ class _WithinPosts(nn.Module):
 
     def forward(
         self,
-        told: Tensor,
-        shown: Tensor,
+        text_vector: Tensor,
+        image_vector: Tensor,
         words: States,
         regions: States,
     ) -> tuple[Tensor, Tensor]:
         """T, I: (B, P); states (B, T, W) with their masks (B, T) → T', I', (B, P)."""
-        return self._attend(self.text, shown, *words), self._attend(self.image, told, *regions)
+        attended = self._attend(self.text, image_vector, *words)
+        return attended, self._attend(self.image, text_vector, *regions)
 
     def _attend(self, looks: _Looks, guide: Tensor, states: Tensor, mask: Tensor) -> Tensor:
         scores, values = looks(states, guide[:, None])
@@ -182,9 +183,10 @@ class _AcrossPosts(nn.Module):
         super().__init__()
         self.text, self.image = _Looks(shared, shared, dropout), _Looks(shared, shared, dropout)
 
-    def forward(self, told: Tensor, shown: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, text_vector: Tensor, image_vector: Tensor) -> tuple[Tensor, Tensor]:
         """T, I: (B, P) → T', I', (B, P)."""
-        return self._attend(self.text, told, shown), self._attend(self.image, shown, told)
+        attended = self._attend(self.text, text_vector, image_vector)
+        return attended, self._attend(self.image, image_vector, text_vector)
 
     def _attend(self, looks: _Looks, vectors: Tensor, guide: Tensor) -> Tensor:
         scores, values = looks(vectors, guide)

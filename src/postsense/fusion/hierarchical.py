@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from postsense.config import FusionSettings
+from postsense.config.encoders import Fidelity
 from postsense.encoders.embeddings import Embeddings, pool
-from postsense.fusion.attention import Fidelity, PairAttention, TokenProjection
+from postsense.fusion.attention import PairAttention, TokenProjection
 from postsense.fusion.given import Given
 from postsense.fusion.joined import Joined
 

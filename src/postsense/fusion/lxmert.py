@@ -71,13 +71,13 @@ class Lxmert(nn.Module):
         Raises: EncoderError: without boxes the regions are no square grid.
         """
         words, read = self._words(text)
-        regions, boxes, shown = self._regions(image)
+        regions, boxes, mask = self._regions(image)
         output = self.backbone.model(
             inputs_embeds=words,
             attention_mask=read.long(),
             visual_feats=regions,
             visual_pos=boxes,
-            visual_attention_mask=shown.long(),
+            visual_attention_mask=mask.long(),
         )
         class_token = self.dropout(output.language_output[:, 0])
         return Joined(torch.relu(self.project(class_token)), text=None, image=None)
@@ -103,11 +103,11 @@ class Lxmert(nn.Module):
         states = model.embeddings(None, segment, inputs_embeds=words)  # (B, L, D)
         for layer in model.encoder.layer:
             states = layer(states, _attention_mask(read, states.dtype))[0]
-        regions, boxes, shown = self._regions(image)
+        regions, boxes, mask = self._regions(image)
         seen = model.encoder.visn_fc(regions, boxes)  # (B, T, D)
         for layer in model.encoder.r_layers:
-            seen = layer(seen, _attention_mask(shown, seen.dtype))[0]
-        return states[:, 0], pool(seen, shown, "mean")
+            seen = layer(seen, _attention_mask(mask, seen.dtype))[0]
+        return states[:, 0], pool(seen, mask, "mean")
 
     def _words(self, text: TokenIds) -> tuple[Tensor, Tensor]:
         """Word embeddings (B, L, D) and which are there, (B, L) bool."""
@@ -121,12 +121,12 @@ class Lxmert(nn.Module):
         else:
             regions = image.tokens
             boxes = grid_boxes(regions.shape[1]).to(regions).expand(len(regions), -1, -1)
-        shown = image.mask & image.present[:, None]
-        missing = torch.zeros_like(shown)
-        missing[:, 0] = ~shown.any(dim=1)
+        mask = image.mask & image.present[:, None]
+        missing = torch.zeros_like(mask)
+        missing[:, 0] = ~mask.any(dim=1)
         regions = torch.where(missing[..., None], self.missing_image, self.stand_in(regions))
         whole = torch.tensor([0.0, 0.0, 1.0, 1.0]).to(boxes)
-        return regions, torch.where(missing[..., None], whole, boxes), shown | missing
+        return regions, torch.where(missing[..., None], whole, boxes), mask | missing
 
 
 def grid_boxes(regions: int) -> Tensor:

@@ -64,12 +64,12 @@ class Vilt(nn.Module):
 
         A post's vector of a modality that it lacks is finite and says nothing.
         """
-        words, (patches, shown) = self._words(text), self._patches(image)
-        first = torch.zeros_like(shown)
+        words, (patches, mask) = self._words(text), self._patches(image)
+        first = torch.zeros_like(mask)
         first[:, 0] = True  # attention needs one token to look at, of posts without picture too
-        told = self._states(words, (patches[:, :0], shown[:, :0]))
-        seen = self._states((words[0][:, :0], words[1][:, :0]), (patches, shown | first))
-        return told[:, 0], seen[:, 0]
+        text_states = self._states(words, (patches[:, :0], mask[:, :0]))
+        image_states = self._states((words[0][:, :0], words[1][:, :0]), (patches, mask | first))
+        return text_states[:, 0], image_states[:, 0]
 
     def _words(self, text: TokenIds) -> tuple[Tensor, Tensor]:
         """Word embeddings (B, L, D) and which are there, (B, L) bool."""

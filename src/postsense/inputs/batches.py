@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from postsense.arrays import Array
 from postsense.data.images import PicturePolicy, normalize_pixels
 from postsense.encoders.embeddings import Embeddings
 from postsense.encoders.pixels import PixelStore
-
-Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from postsense.arrays import Array
 from postsense.config import Config
 from postsense.data.bad_rows import BadRow
 from postsense.data.duplicates import clean_text
@@ -23,8 +24,6 @@ from postsense.progress import Progress, silent
 from postsense.registry.inputs import INPUTS
 from postsense.registry.table import load_object
 from postsense.retrieval.borrowing import Borrowed
-
-Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ Source: Xu & Li 2022, Comment-Aware Self-Training, section 3.1.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
+from postsense.arrays import Array
 from postsense.config import CommentSettings, Config
 from postsense.corpus.reading import Corpus
 from postsense.encoders.open_encoders import OpenEncoders
@@ -24,7 +24,6 @@ from postsense.retrieval.opened import Opened
 from postsense.retrieval.queries import embed_queries, embed_words
 from postsense.retrieval.search import Found, open_searcher
 
-Array = np.ndarray[Any, Any]
 _BLOCK = 1024  # posts whose pools of comments are in memory at a time
 
 

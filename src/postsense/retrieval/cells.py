@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from postsense.arrays import Array
 from postsense.retrieval.index_files import load_faiss
-from postsense.retrieval.ranking import Array
 
 POSTS_PER_CELL = 250  # about; a power of 4 is the number of cells
 MOST_BITS = 9  # of the number of a modality's cell

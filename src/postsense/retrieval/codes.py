@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from postsense.arrays import Array
 from postsense.progress import Progress
 from postsense.retrieval.cells import learn_cells
 from postsense.retrieval.index_files import load_faiss
-from postsense.retrieval.ranking import Array, Queries, VectorSource, as_float32
+from postsense.retrieval.ranking import QueryVectors, VectorSource, as_float32
 from postsense.retrieval.sampling import draw_vectors
 
 PARTS = 64  # codes of 4 bits for each modality
@@ -37,7 +38,7 @@ class Axes:
         """Posts' vectors (n, 2 d) float32 along the axes, by matrix products."""
         return np.hstack([as_float32(image) @ self.image.T, as_float32(text) @ self.text.T])
 
-    def project_queries(self, queries: Queries) -> Array:
+    def project_queries(self, queries: QueryVectors) -> Array:
         """Weighted queries (Q, 2 d) float32 along the axes; pair by pair, see `ranking`."""
         along_image = np.vecdot(queries.weighted_image[:, None], self.image)
         return np.hstack([along_image, np.vecdot(queries.weighted_text[:, None], self.text)])

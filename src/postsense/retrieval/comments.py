@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from postsense.arrays import Array
 from postsense.config import CommentSettings
 
-Array = np.ndarray[Any, Any]
 GENERIC_PHRASES = (
     *("thank you", "thank you so much", "thanks for sharing this", "you are welcome"),
     *("so true", "exactly this", "I agree with you", "you are so right", "well said"),

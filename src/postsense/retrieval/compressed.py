@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from postsense.arrays import Array
 from postsense.errors import CorpusError
 from postsense.retrieval.cells import best_cells, centroids_of
 from postsense.retrieval.codes import axes_of
 from postsense.retrieval.exact import exact_candidates
 from postsense.retrieval.index_files import load_faiss
-from postsense.retrieval.ranking import Array, Hits, Queries, VectorSource, check_queries, rank
+from postsense.retrieval.ranking import Hits, QueryVectors, VectorSource, check_queries, rank
 from postsense.retrieval.recall import NEIGHBORS, Recall, RecallTest
 
 PROBED = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)  # shares of the cells that tuning tries
@@ -51,7 +52,7 @@ class CompressedIndex:
         """The k best posts of each query. Scores: see `Hits`. Raises: CorpusError: bad queries."""
         return self.search_checked(check_queries(self.source, image, text, alpha), k)
 
-    def search_checked(self, queries: Queries, k: int) -> Hits:
+    def search_checked(self, queries: QueryVectors, k: int) -> Hits:
         """As `search`, of queries that were checked."""
         starts = range(0, max(len(queries), 1), QUERY_BLOCK)
         parts = [self._search_block(queries[start : start + QUERY_BLOCK], k) for start in starts]
@@ -60,16 +61,16 @@ class CompressedIndex:
             np.concatenate([part.scores for part in parts]),
         )
 
-    def _search_block(self, queries: Queries, k: int) -> Hits:
+    def _search_block(self, queries: QueryVectors, k: int) -> Hits:
         found = self._scan(queries, k)
         later = exact_candidates(self.source, self.later, queries, k)
         candidates = [
             np.concatenate([row[row >= 0], extra]) if heard else extra
-            for row, extra, heard in zip(found, later, ~queries.silent, strict=True)
+            for row, extra, heard in zip(found, later, ~queries.empty, strict=True)
         ]
         return rank(self.source, queries, candidates, k)
 
-    def _scan(self, queries: Queries, k: int) -> Array:
+    def _scan(self, queries: QueryVectors, k: int) -> Array:
         """Candidates (Q, depth) int64, -1 where there are fewer; at least k of as many posts."""
         depth = min(self.codes.ntotal, max(self.depth, CANDIDATES_PER_HIT * k))
         if not depth:
@@ -82,7 +83,7 @@ class CompressedIndex:
                 found[few] = self._scan_cells(queries[few], depth, 1.0)
         return found
 
-    def _scan_cells(self, queries: Queries, depth: int, share: float) -> Array:
+    def _scan_cells(self, queries: QueryVectors, depth: int, share: float) -> Array:
         found = np.empty((len(queries), depth), dtype=np.int64)
         self.codes.nprobe = ceil(share * self.codes.nlist)
 

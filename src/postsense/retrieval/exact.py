@@ -2,11 +2,11 @@
 
 import numpy as np
 
+from postsense.arrays import Array
 from postsense.progress import Progress, silent
 from postsense.retrieval.ranking import (
-    Array,
     Hits,
-    Queries,
+    QueryVectors,
     VectorSource,
     as_float32,
     check_queries,
@@ -37,7 +37,7 @@ class ExactIndex:
 def exact_candidates(
     source: VectorSource,
     numbers: Array,
-    queries: Queries,
+    queries: QueryVectors,
     k: int,
     post_block: int = POST_BLOCK,
     progress: Progress = silent,
@@ -56,11 +56,11 @@ def exact_candidates(
 
 
 def _candidates(
-    source: VectorSource, numbers: Array, queries: Queries, k: int, post_block: int
+    source: VectorSource, numbers: Array, queries: QueryVectors, k: int, post_block: int
 ) -> list[Array]:
     image, text = queries.weighted_image, queries.weighted_text
     best = np.full((len(queries), k), -np.inf, dtype=np.float32)  # k best scores so far
-    lowest = np.where(queries.silent, np.inf, -np.inf).astype(np.float32)
+    lowest = np.where(queries.empty, np.inf, -np.inf).astype(np.float32)
     kept: list[tuple[Array, Array, Array]] = []  # rows of queries, numbers, scores
     for start in range(0, len(numbers), post_block):
         of_block = numbers[start : start + post_block]

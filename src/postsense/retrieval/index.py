@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 
 from pydantic import BaseModel, Field, ValidationError
 
+from postsense.arrays import Array
 from postsense.errors import CorpusError
 from postsense.progress import Progress, silent
 from postsense.retrieval.codes import FEWEST_POSTS, build_codes
@@ -19,7 +20,7 @@ from postsense.retrieval.index_files import (
     write_codes,
     write_description,
 )
-from postsense.retrieval.ranking import Array, Hits, VectorSource
+from postsense.retrieval.ranking import Hits, VectorSource
 from postsense.retrieval.recall import Recall, make_recall_test
 
 __all__ = ["Hits", "Index", "IndexReport", "VectorSource", "build_index", "open_index"]

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from postsense.arrays import Array
 from postsense.corpus.cleaning import anonymize
 from postsense.corpus.deduplication import picture_key, text_key
 from postsense.corpus.embedding import encoders_of, unit_vectors
@@ -17,8 +17,6 @@ from postsense.encoders.open_encoders import OpenEncoders
 from postsense.errors import PictureError
 from postsense.posts import Posts, posts_of_texts
 from postsense.progress import Progress, silent
-
-Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
@@ -42,10 +40,10 @@ class Queries:
         return len(self.ids)
 
     @property
-    def silent(self) -> Array:
+    def empty(self) -> Array:
         """(N,) bool: neither words nor a readable picture; such a post finds nothing."""
-        silent: Array = ~np.logical_or(self.image.any(axis=1), self.text.any(axis=1))
-        return silent
+        empty: Array = ~np.logical_or(self.image.any(axis=1), self.text.any(axis=1))
+        return empty
 
     def take(self, rows: Array) -> "Queries":
         """The queries at these positions."""

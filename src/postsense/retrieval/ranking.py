@@ -7,15 +7,14 @@ hand, on their order, or on the number of threads.
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 
+from postsense.arrays import Array
 from postsense.errors import CorpusError
 from postsense.processes import available_cores
-
-Array = np.ndarray[Any, Any]
 
 RANKED_AT_ONCE = 16  # queries a thread ranks in turn; one's vectors fit a core's cache
 CONVERTED_AT_ONCE = 32_000  # numbers; for 32,768 and more torch would start threads
@@ -51,7 +50,7 @@ class Hits:
 
 
 @dataclass(frozen=True)
-class Queries:
+class QueryVectors:
     """Checked queries; `check_queries` makes them.
 
     image, text: (Q, Di) and (Q, Dt) float32, unit or zero.
@@ -65,8 +64,8 @@ class Queries:
     def __len__(self) -> int:
         return len(self.alpha)
 
-    def __getitem__(self, rows: slice | Array) -> "Queries":
-        return Queries(self.image[rows], self.text[rows], self.alpha[rows])
+    def __getitem__(self, rows: slice | Array) -> "QueryVectors":
+        return QueryVectors(self.image[rows], self.text[rows], self.alpha[rows])
 
     @property
     def weighted_image(self) -> Array:
@@ -79,12 +78,12 @@ class Queries:
         return np.asarray(self.text * (1 - self.alpha)[:, None])
 
     @property
-    def silent(self) -> Array:
+    def empty(self) -> Array:
         """(Q,) bool: neither picture nor text; such a query has no hits."""
         return np.asarray(~(self.image.any(axis=1) | self.text.any(axis=1)))
 
 
-def check_queries(source: VectorSource, image: Array, text: Array, alpha: Array) -> Queries:
+def check_queries(source: VectorSource, image: Array, text: Array, alpha: Array) -> QueryVectors:
     """Query vectors fit for searching; a missing modality decides alpha.
 
     Args:
@@ -108,12 +107,12 @@ def check_queries(source: VectorSource, image: Array, text: Array, alpha: Array)
         found_range = f"{alpha.min():g} to {alpha.max():g}"
         raise CorpusError("queries", "alpha from 0 to 1", found_range, "Set retrieval.alpha.")
     alpha = np.where(text.any(axis=1), np.where(image.any(axis=1), alpha, 0), 1)
-    return Queries(image, text, alpha.astype(np.float32))
+    return QueryVectors(image, text, alpha.astype(np.float32))
 
 
 def rank(
     source: VectorSource,
-    queries: Queries,
+    queries: QueryVectors,
     candidates: Sequence[Array],
     k: int,
     threads: int | None = None,
@@ -141,7 +140,7 @@ def rank(
     return hits
 
 
-def _scores(image: Array, text: Array, queries: Queries, row: int) -> Array:
+def _scores(image: Array, text: Array, queries: QueryVectors, row: int) -> Array:
     """Fused scores (m,) float32; the same for a pair of query and post wherever it stands."""
     weight = float(queries.alpha[row])
     scores = weight * np.vecdot(as_float32(image), queries.image[row]).astype(np.float64)

@@ -6,16 +6,17 @@ from math import sqrt
 
 import numpy as np
 
+from postsense.arrays import Array
 from postsense.progress import Progress, silent
 from postsense.retrieval.exact import exact_candidates
-from postsense.retrieval.ranking import Array, Hits, Queries, VectorSource, check_queries, rank
+from postsense.retrieval.ranking import Hits, QueryVectors, VectorSource, check_queries, rank
 
 NEIGHBORS = 5  # K of recall@K
 ALPHAS = (0.0, 0.3, 0.5, 0.7, 1.0)  # weights of the picture with which it is measured
 QUERIES = 100  # posts drawn for each of them
 QUANTILE_95 = 1.959964  # of the normal distribution, two-sided
 
-Search = Callable[[Queries, int], Hits]
+Search = Callable[[QueryVectors, int], Hits]
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class RecallTest:
     """Posts as queries, and the exact scores of each without itself."""
 
     own: Array  # (Q,) int64: the posts asked with
-    queries: Queries
+    queries: QueryVectors
     alphas: Array  # (Q,) as drawn; a post that lacks a modality is asked with another
     exact: Array  # (Q, NEIGHBORS) float32, descending
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from postsense.arrays import Array
 from postsense.corpus.reading import Corpus
 from postsense.errors import BusyError, CorpusError
 from postsense.locking import writing_to
@@ -31,7 +32,7 @@ from postsense.retrieval.index_files import (
     write_codes,
     write_description,
 )
-from postsense.retrieval.ranking import Array, Hits, VectorSource, check_queries
+from postsense.retrieval.ranking import Hits, VectorSource, check_queries
 from postsense.retrieval.sampling import Modality, draw_vectors, present_vectors
 
 RELEASED = "released"  # the index's folder in that of its corpus

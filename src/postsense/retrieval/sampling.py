@@ -5,7 +5,8 @@ from typing import Literal
 
 import numpy as np
 
-from postsense.retrieval.ranking import Array, VectorSource
+from postsense.arrays import Array
+from postsense.retrieval.ranking import VectorSource
 
 Modality = Literal["image", "text"]
 

@@ -4,12 +4,12 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from postsense.arrays import Array
 from postsense.config import RetrievalSettings
 from postsense.corpus.reading import Corpus, open_corpus
 from postsense.errors import CorpusError
@@ -21,7 +21,6 @@ from postsense.retrieval.queries import Queries
 from postsense.retrieval.released import open_released_index
 from postsense.retrieval.weights import estimate_alpha
 
-Array = np.ndarray[Any, Any]
 SAME_IMAGE = 0.99  # cosine from which two pictures count as one, however they were saved
 SAME_TEXT = 0.98
 BALANCE_QUERIES = 2_000
@@ -79,7 +78,7 @@ class Searcher:
         scores = np.full((len(queries), top_k), -np.inf, dtype=np.float32)
         for start in range(0, len(queries), _BLOCK):
             rows = np.arange(start, min(start + _BLOCK, len(queries)))
-            rows = rows[~queries.take(rows).silent]
+            rows = rows[~queries.take(rows).empty]
             width = min(4 * top_k + 16, len(self.corpus))
             while len(rows):
                 block = queries.take(rows)

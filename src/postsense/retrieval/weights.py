@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from postsense.arrays import Array
 from postsense.retrieval.index import Index
-from postsense.retrieval.ranking import Array
 
 
 def balance(image_distances: Array, text_distances: Array) -> float:

@@ -18,13 +18,13 @@ import logging
 from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from postsense.build import Encoders, build_model
+from postsense.arrays import Array
+from postsense.build import InnerEncoders, build_model
 from postsense.config import Config
 from postsense.device import pick_device
 from postsense.errors import DataError
@@ -41,7 +41,6 @@ from postsense.training.phase import Renewal
 from postsense.training.resampling import resample
 from postsense.training.trained import Trained
 
-Array = np.ndarray[Any, Any]
 logger = logging.getLogger(__name__)
 _SHUFFLE, _CLUSTER, _RESAMPLE, _WEIGHTS = range(4)  # each kind of choice has seeds of its own
 
@@ -69,7 +68,7 @@ def train_cluster_pseudo_labels(
         labeled_phase("train", unnamed, config),
         val=replace(naming, rows=naming.rows[:0], labels=None),  # no label selects an iteration
         settings=config.training.model_copy(update={"epochs": iterations}),
-        renew=Renewing(data.train, config),
+        before_epoch=Renewing(data.train, config),
     )
     model = new_model(unnamed, config)
     state = run_phase(phase, model, folder, progress)
@@ -144,7 +143,7 @@ class Renewing:
 
 def renew_weights(model: PostModel, config: Config, seed: int) -> None:
     """Put the weights into fusion and head, in place, that a new model of this seed would have."""
-    encoders = Encoders(None, None, _read_dim(model.text), _read_dim(model.image))
+    encoders = InnerEncoders(None, None, _read_dim(model.text), _read_dim(model.image))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         fresh = build_model(config, encoders, config.clustering.clusters)

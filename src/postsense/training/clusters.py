@@ -4,7 +4,6 @@ import logging
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from sklearn.cluster import kmeans_plusplus
@@ -12,11 +11,11 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from postsense.arrays import Array
 from postsense.config import ClusteringSettings
 from postsense.errors import DataError
 from postsense.retrieval.index_files import load_faiss
 
-Array = np.ndarray[Any, Any]
 logger = logging.getLogger(__name__)
 STARTS_FROM = 256  # vectors for each cluster, at most, that a start is drawn from
 ITERATIONS = 100

@@ -20,7 +20,7 @@ from postsense.registry.losses import LOSSES, Loss
 from postsense.registry.table import load_object
 from postsense.retrieval.borrowing import Pairs
 from postsense.training.mismatches import show_mismatches
-from postsense.training.phase import Phase, SecondStep, Stream, as_it_is
+from postsense.training.phase import Phase, SecondStep, Stream, unchanged
 from postsense.training.warm_start import start_from
 
 STATISTICS_POSTS = 20_000  # posts that feature statistics are taken from, at most
@@ -45,11 +45,11 @@ class TrainingData:
 
 
 def labeled_phase(
-    name: str, data: TrainingData, config: Config, beside: tuple[Stream, ...] = ()
+    name: str, data: TrainingData, config: Config, extra_streams: tuple[Stream, ...] = ()
 ) -> Phase:
     """The phase that fits the labels of train, with the losses that the settings name.
 
-    beside: other streams of posts. The image-text losses look at the labelled posts alone.
+    extra_streams: other streams of posts. The image-text losses look at the labelled posts alone.
     Raises: DataError: image-text losses of posts that all have the same text or picture.
     """
     asked = config.losses.asked
@@ -63,10 +63,10 @@ def labeled_phase(
         val=data.val,
         settings=config.training,
         seed=config.seed,
-        beside=beside,
+        extra_streams=extra_streams,
         second=_second_step(config),
         small=config.fusion.declared.small,
-        view=show_mismatches(config.losses.mismatched) if mismatches else as_it_is,
+        view=show_mismatches(config.losses.mismatched) if mismatches else unchanged,
     )
 
 

@@ -110,8 +110,8 @@ def _train_epoch(
 ) -> dict[str, float]:
     """One pass over train. Returns each loss term and the total, as means over posts of train."""
     settings, device, record = phase.settings, pick_device(phase.settings), dict[str, float]()
-    if phase.renew is not None:
-        renewal = phase.renew(model, epoch)
+    if phase.before_epoch is not None:
+        renewal = phase.before_epoch(model, epoch)
         phase, record = replace(phase, train=renewal.train), dict(renewal.record)
         for weight in (weight for part in renewal.fresh for weight in part.parameters()):
             optimizer.state.pop(weight, None)
@@ -195,7 +195,7 @@ def _step_batches(phase: Phase, batches: Sequence[np.ndarray], epoch: int) -> It
     """For each step the batches of all streams, each with its objective."""
     workers, steps = phase.settings.workers, len(batches)
     loaders = [phase.train.loader(batches, workers)]
-    for stream in phase.beside:
+    for stream in phase.extra_streams:
         more = stream.dataset
         spread = spread_batches(
             len(more),
@@ -208,8 +208,8 @@ def _step_batches(phase: Phase, batches: Sequence[np.ndarray], epoch: int) -> It
         loaders.append(more.loader(spread, workers))
     for step, (first, *others) in enumerate(zip_longest(*loaders)):
         place = [phase.seed, epoch, step]
-        parts = [(phase.terms, phase.view(first, _generator([*place, len(phase.beside)])))]
-        for stream, batch in zip(phase.beside, others, strict=True):
+        parts = [(phase.terms, phase.view(first, _generator([*place, len(phase.extra_streams)])))]
+        for stream, batch in zip(phase.extra_streams, others, strict=True):
             if batch is not None:  # a stream of fewer posts than steps ends early
                 parts.append((stream.terms, stream.view(batch, _generator(place))))
         yield parts

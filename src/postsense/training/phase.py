@@ -19,7 +19,7 @@ from postsense.outputs import PostOutput
 View = Callable[[PostBatch, torch.Generator], PostBatch]
 
 
-def as_it_is(batch: PostBatch, generator: torch.Generator) -> PostBatch:
+def unchanged(batch: PostBatch, generator: torch.Generator) -> PostBatch:
     """The view that changes nothing."""
     return batch
 
@@ -62,10 +62,10 @@ class Renewal:
 class Phase:
     """One stretch of training: what to minimise on which posts, and what to keep.
 
-    Every step takes a batch of train and, from each stream beside it, as many posts as it takes to
+    Every step takes a batch of train and, from each extra stream, as many posts as it takes to
     see the stream once an epoch; the losses are added.
     val without posts: nothing to select by, so the last epoch is kept. view: as in Stream, of
-    the batches of train. second: what follows each step. renew: asked before each epoch, by its
+    the batches of train. second: what follows each step. before_epoch: asked before each epoch, by its
     number, for the posts that it trains on in place of train. small: the fusion's products are too
     small for more than one thread.
     """
@@ -76,11 +76,11 @@ class Phase:
     val: PostDataset
     settings: TrainingSettings
     seed: int
-    beside: tuple[Stream, ...] = ()
-    view: View = as_it_is
+    extra_streams: tuple[Stream, ...] = ()
+    view: View = unchanged
     second: SecondStep | None = None
     small: bool = False
-    renew: Callable[[PostModel, int], Renewal] | None = None
+    before_epoch: Callable[[PostModel, int], Renewal] | None = None
 
     @property
     def length_pool(self) -> int:

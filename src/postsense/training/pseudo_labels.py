@@ -5,15 +5,13 @@ confidence of a class over all unlabelled posts in place of a running average.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from postsense.arrays import Array
 from postsense.config import SelfTrainingSettings
 from postsense.retrieval.borrowing import Pairs
-
-Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,11 @@
 """Cluster numbers of posts → the posts to learn from, so that clusters weigh alike."""
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from postsense.arrays import Array
+
 Sampling = Literal["under", "over", "combination", "random"]
 
 

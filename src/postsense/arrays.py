@@ -1,0 +1,7 @@
+"""The one alias for arrays of numpy, whose shapes and types docstrings say."""
+
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
