@@ -317,7 +317,7 @@ def test_a_stream_is_seen_once_an_epoch_whatever_its_size(tmp_path: Path) -> Non
         return batch
 
     chosen = labelled_and_beside(61, epochs=2)
-    [stream] = chosen.beside
+    [stream] = chosen.extra_streams
     run_phase(
         replace(chosen, extra_streams=(replace(stream, view=count_posts),)), fresh_model(), tmp_path
     )
@@ -334,7 +334,7 @@ def test_posts_of_like_length_share_a_step_where_that_is_asked_for(
         PostDataset, "__getitem__", lambda self, at: drawn.append(at) or taken(self, at)
     )
     asked = labelled_and_beside(24, val=0, epochs=1, length_pool=pool)
-    [stream] = asked.beside
+    [stream] = asked.extra_streams
     asked = replace(
         asked,
         train=with_lengths(asked.train, lengths),
@@ -373,7 +373,7 @@ def test_a_stream_teaches_what_train_does_not_show(tmp_path: Path) -> None:
     model, alone = fresh_model(dropout=0.0), fresh_model(dropout=0.0)
     run_phase(chosen, model, tmp_path / "a")
     run_phase(replace(chosen, extra_streams=()), alone, tmp_path / "b")
-    [stream] = chosen.beside
+    [stream] = chosen.extra_streams
     assert stream.dataset.targets is not None
     expected = stream.dataset.targets.argmax(axis=1)
     right = (predict_logits(model, stream.dataset).argmax(axis=1) == expected).mean()
@@ -390,7 +390,7 @@ def test_views_depend_on_seed_epoch_and_step_alone(tmp_path: Path) -> None:
             return batch
 
         chosen = labelled_and_beside(12, epochs=epochs)
-        [stream] = chosen.beside
+        [stream] = chosen.extra_streams
         run_phase(
             replace(chosen, extra_streams=(replace(stream, view=draw),)), fresh_model(), folder
         )

@@ -64,10 +64,11 @@ class Phase:
 
     Every step takes a batch of train and, from each extra stream, as many posts as it takes to
     see the stream once an epoch; the losses are added.
-    val without posts: nothing to select by, so the last epoch is kept. view: as in Stream, of
-    the batches of train. second: what follows each step. before_epoch: asked before each epoch, by its
-    number, for the posts that it trains on in place of train. small: the fusion's products are too
-    small for more than one thread.
+
+    val: without posts there is nothing to select by, and the last epoch is kept. view: as in
+    Stream, of the batches of train. second: what follows each step. before_epoch: asked before
+    each epoch, by its number, for the posts that it trains on in place of train. small: the
+    fusion's products are too small for more than one thread.
     """
 
     name: str
