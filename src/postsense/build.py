@@ -2,12 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import torch
 from torch import nn
 
-from postsense.config import Config
+from postsense.config import (
+    Config,
+    EncoderSettings,
+    ImageEncoderSettings,
+    TextEncoderSettings,
+)
 from postsense.encoders.backbone import (
     Backbone,
     ImageBackbone,
@@ -58,17 +63,21 @@ def load_encoders(
         of all, so that no picture is encoded to find out.
     """
     settings, text, image = config.encoders, None, None
+    how: Any = {
+        "checkpointing": config.training.gradient_checkpointing,
+        "pretrained": pretrained,
+    }
     kind = config.fusion.declared.encoder
     if kind is not None and kind != "text":
-        joint = _load_joint(config, kind, pretrained=pretrained)
+        joint = _load_joint(settings, kind, **how)
         return InnerEncoders(None, None, None, image_dim, joint)
     if config.reads_words and settings.text.runs_inside:
-        text_network = _load_text_network(config, pretrained=pretrained)
+        text_network = _load_text_network(settings, **how)
         text = TextEncoder(text_network, settings.text.pooling)
         if pretrained or text_dim is None:
             text_dim = text_network.dim
     if "image" in config.inputs and settings.image.runs_inside:
-        network, size_px = _load_image_network(config, pretrained=pretrained)
+        network, size_px = _load_image_network(settings, **how)
         image = ImageEncoder(network, settings.image.pooling)
         if pretrained or image_dim is None:
             image_dim = _output_dim(image, size_px)
@@ -76,9 +85,9 @@ def load_encoders(
 
 
 def _load_text_network(
-    config: Config, *, pretrained: bool
+    encoders: EncoderSettings, *, checkpointing: bool, pretrained: bool
 ) -> TextBackbone | CnnNetwork | BilstmNetwork:
-    settings, folder = config.encoders.text, text_checkpoint(config.encoders)
+    settings, folder = encoders.text, text_checkpoint(encoders)
     network: TextBackbone | CnnNetwork | BilstmNetwork
     if settings.declared.pretrained:
         layers, read_layers = settings.layers, settings.read_layers
@@ -88,44 +97,51 @@ def _load_text_network(
 
         network = load_text_backbone(folder, layers, read_layers, trial, pretrained=pretrained)
         refuse_fewer_states(network)
-        _limit_training(network, config, "text")
+        _limit_training(network, settings, "encoders.text", checkpointing=checkpointing)
     else:
         network = load_word_network(folder, settings, pretrained=pretrained)
-        if config.training.gradient_checkpointing:
+        if checkpointing:
             checkpoint_gradients(network)  # says that it cannot
     return network
 
 
 def _load_image_network(
-    config: Config, *, pretrained: bool
+    encoders: EncoderSettings, *, checkpointing: bool, pretrained: bool
 ) -> tuple[ImageBackbone, tuple[int, int]]:
     """The network, and height and width of the pictures that it reads."""
-    settings, folder = config.encoders.image, image_checkpoint(config.encoders)
+    settings, folder = encoders.image, image_checkpoint(encoders)
 
     def size_px() -> tuple[int, int]:
-        return chosen_policy(config.encoders).size_px
+        return chosen_policy(encoders).size_px
 
     layers, pooling = settings.layers, settings.pooling
     network = load_image_backbone(folder, layers, pooling, size_px, pretrained=pretrained)
-    _limit_training(network, config, "image")
+    _limit_training(network, settings, "encoders.image", checkpointing=checkpointing)
     return network, size_px()
 
 
-def _load_joint(config: Config, kind: JointKind, *, pretrained: bool) -> JointBackbone:
-    settings, folder = config.encoders.text, text_checkpoint(config.encoders)
+def _load_joint(
+    encoders: EncoderSettings, kind: JointKind, *, checkpointing: bool, pretrained: bool
+) -> JointBackbone:
+    settings, folder = encoders.text, text_checkpoint(encoders)
     network = load_joint_backbone(folder, kind, settings.layers, pretrained=pretrained)
-    _limit_training(network, config, "text")
+    _limit_training(network, settings, "encoders.text", checkpointing=checkpointing)
     return network
 
 
-def _limit_training(network: Backbone, config: Config, part: Literal["text", "image"]) -> None:
+def _limit_training(
+    network: Backbone,
+    settings: TextEncoderSettings | ImageEncoderSettings,
+    section: str,
+    *,
+    checkpointing: bool,
+) -> None:
     """Freeze all or the first layers and checkpoint gradients, where the settings say so."""
-    chosen = getattr(config.encoders, part)
-    if not chosen.trainable:
+    if not settings.trainable:
         network.requires_grad_(False)
         return
-    freeze_layers(network, chosen.frozen_layers, f"encoders.{part}.frozen_layers")
-    if config.training.gradient_checkpointing:
+    freeze_layers(network, settings.frozen_layers, f"{section}.frozen_layers")
+    if checkpointing:
         checkpoint_gradients(network)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from postsense.config import Config
+from postsense.config import Config, EncoderSettings
 from postsense.encoders.embeddings import Embeddings
 from postsense.encoders.pretrained import text_checkpoint
 from postsense.encoders.processors import chosen_policy, load_tokenizer
@@ -84,25 +84,25 @@ def refuse_useless_encoders(
 def _answer(description: Description, config: Config, model: PostModel) -> torch.Tensor:
     """Logits (1, K) of a post with a word, a picture and what else the model reads."""
     read = {
-        name: _words(description, config, rows=1)
+        name: _words(description, config.encoders, rows=1)
         if INPUTS[name].holds == "words"
-        else _picture(description, config)
+        else _picture(description, config.encoders)
         for name in config.inputs
     }
     comments = None
     if config.reads_comments:
         count = config.comments.count
-        words = _words(description, config, rows=count)
+        words = _words(description, config.encoders, rows=count)
         comments = Comments(words, torch.ones(1, count, dtype=torch.bool))
     answer: torch.Tensor = model(PostBatch(read, comments)).logits
     return answer
 
 
-def _words(description: Description, config: Config, rows: int) -> TokenIds | Embeddings:
-    chosen = config.encoders.text
+def _words(description: Description, settings: EncoderSettings, rows: int) -> TokenIds | Embeddings:
+    chosen = settings.text
     if not chosen.runs_inside:
         return _features(description.text_dim or 1, rows, chosen.read_layers)
-    tokenizer = load_tokenizer(text_checkpoint(config.encoders), chosen.max_length)
+    tokenizer = load_tokenizer(text_checkpoint(settings), chosen.max_length)
     word, pad = tokenizer(["a"])[0], tokenizer.pad_id  # which fills up shorter texts of a batch
     ids = torch.tensor([[*word, pad]] * rows, dtype=torch.int64)
     mask = torch.ones_like(ids, dtype=torch.bool)
@@ -110,10 +110,10 @@ def _words(description: Description, config: Config, rows: int) -> TokenIds | Em
     return TokenIds(ids, mask)
 
 
-def _picture(description: Description, config: Config) -> Pixels | Embeddings:
-    if not config.encoders.image.runs_inside:
+def _picture(description: Description, settings: EncoderSettings) -> Pixels | Embeddings:
+    if not settings.image.runs_inside:
         return _features(description.image_dim or 1, 1, 1)
-    policy = chosen_policy(config.encoders)
+    policy = chosen_policy(settings)
     sides = (*policy.size_px, policy.resize_px)
     if not all(1 <= side <= LARGEST_SIDE_PX for side in sides):
         where, expected = "picture policy", f"sides of 1 to {LARGEST_SIDE_PX} pixels"

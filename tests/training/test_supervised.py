@@ -139,7 +139,7 @@ def test_balanced_class_weights_come_from_the_training_labels(
     data = training_data(post_rows, config, train=[0, 3, 6, 9, 1, 2])  # 4, 1 and 1 of a class
     logits = torch.zeros(6, 3)
     output = PostOutput(logits=logits, fused=logits, read={})
-    loss = total_loss(loss_terms(data, config), output, data.train[np.arange(6)])
+    loss = total_loss(loss_terms(data, config.losses), output, data.train[np.arange(6)])
     # 6 / (3 * 4) for four posts, 6 / 3 for two, each times log 3, over 6 posts
     assert float(loss.total) == pytest.approx((4 * 0.5 + 2 * 2.0) / 6 * np.log(3))
 
@@ -151,7 +151,7 @@ def test_image_text_losses_take_their_weight_from_the_labels(
     post_rows: list[dict[str, Any]],
 ) -> None:
     config = load_config("concat", values=PAIRS | {"losses.classification": 2.0})
-    terms = loss_terms(training_data(post_rows, config), config)
+    terms = loss_terms(training_data(post_rows, config), config.losses)
 
     weights = {name: term.weight for name, term in terms.items()}
     assert weights == pytest.approx({"classification": 2 * (1 - 0.2 - 0.1), "itc": 0.2, "itm": 0.1})

@@ -124,7 +124,7 @@ def _prepare(posts: Posts, config: Config, progress: Progress) -> PreparedPosts:
         warn_of_unread(posts, config.encoders)
     prepared = prepare_posts(posts, config, progress)
     refuse_alike(prepared, config.clustering.clusters)
-    refuse_lacking(prepared, _learned_from(prepared.usable, config))
+    refuse_lacking(prepared, _learned_from(prepared.usable, config.clustering.subset, config.seed))
     return prepared
 
 
@@ -143,7 +143,9 @@ def _train_seed(
     """Train the classifier, whose classes are the groups by their numbers, largest first."""
     clusters = config.clustering.clusters
     data = TrainingData(
-        train=prepared.dataset(_learned_from(prepared.usable, config)),
+        train=prepared.dataset(
+            _learned_from(prepared.usable, config.clustering.subset, config.seed)
+        ),
         val=prepared.dataset(prepared.usable[:0]),
         classes=tuple(default_names(clusters).values()),
         ids=prepared.posts.column("id"),
@@ -291,10 +293,9 @@ def _vectors(prepared: PreparedPosts, text: Branch | None, image: Branch | None)
     return np.concatenate(parts, axis=1)
 
 
-def _learned_from(usable: Array, config: Config) -> Array:
+def _learned_from(usable: Array, limit: int, seed: int) -> Array:
     """The posts that are clustered: all, or as many as the settings allow, drawn by the seed."""
-    limit = config.clustering.subset
     if len(usable) <= limit:
         return usable
-    generator = np.random.default_rng([config.seed, limit])
+    generator = np.random.default_rng([seed, limit])
     return np.sort(generator.choice(usable, limit, replace=False))

@@ -25,7 +25,7 @@ from torch import nn
 
 from postsense.arrays import Array
 from postsense.build import InnerEncoders, build_model
-from postsense.config import Config
+from postsense.config import ClusteringSettings, Config
 from postsense.device import pick_device
 from postsense.errors import DataError
 from postsense.evaluation.cluster_names import matched_share, name_clusters
@@ -59,9 +59,9 @@ def train_cluster_pseudo_labels(
     Raises: DataError: no post to name clusters by, fewer posts or fewer that differ than clusters.
     """
     naming = _naming_posts(data)
-    _refuse_small_subsets(len(data.train), config)
-    _warn_of_classes_without_cluster(len(data.classes), config)
-    iterations = config.training.epochs * subset_count(len(data.train), config)
+    _refuse_small_subsets(len(data.train), config.clustering)
+    _warn_of_classes_without_cluster(len(data.classes), config.clustering.clusters)
+    iterations = config.training.epochs * subset_count(len(data.train), config.clustering)
     clusters = tuple(str(number) for number in range(config.clustering.clusters))
     unnamed = replace(data, classes=clusters)
     phase = replace(
@@ -84,9 +84,9 @@ def train_cluster_pseudo_labels(
     return Trained(model.eval(), state, {"mapping": mapping})
 
 
-def subset_count(posts: int, config: Config) -> int:
+def subset_count(posts: int, settings: ClusteringSettings) -> int:
     """Into how many subsets the posts are split, so that none is larger than asked for."""
-    return max(1, ceil(posts / config.clustering.subset))
+    return max(1, ceil(posts / settings.subset))
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class Renewing:
             with_vectors=True,
         )
         assert outputs.vectors is not None
-        vectors = _scaled(outputs.vectors, model, self.config)
+        vectors = _scaled(outputs.vectors, model, settings)
         clusters = cluster_vectors(vectors, settings, self._seed(_CLUSTER, iteration))
         chosen = resample(clusters.numbers, settings.sampling, self._seed(_RESAMPLE, iteration))
         record = _record(clusters)
@@ -129,7 +129,7 @@ class Renewing:
 
     def subset(self, iteration: int) -> PostDataset:
         """The posts of an iteration; those of one pass are all posts, each once."""
-        count = subset_count(len(self.posts), self.config)
+        count = subset_count(len(self.posts), self.config.clustering)
         pass_, number = divmod(iteration, count)
         generator = np.random.default_rng(self._seed(_SHUFFLE, pass_))
         order = generator.permutation(len(self.posts))
@@ -162,8 +162,8 @@ def _naming_posts(data: TrainingData) -> PostDataset:
     return data.naming
 
 
-def _refuse_small_subsets(posts: int, config: Config) -> None:
-    smallest, clusters = posts // subset_count(posts, config), config.clustering.clusters
+def _refuse_small_subsets(posts: int, settings: ClusteringSettings) -> None:
+    smallest, clusters = posts // subset_count(posts, settings), settings.clusters
     if smallest < clusters:
         raise DataError(
             "clustering",
@@ -173,8 +173,7 @@ def _refuse_small_subsets(posts: int, config: Config) -> None:
         )
 
 
-def _warn_of_classes_without_cluster(classes: int, config: Config) -> None:
-    clusters = config.clustering.clusters
+def _warn_of_classes_without_cluster(classes: int, clusters: int) -> None:
     if clusters < classes:
         logger.warning(
             "%d clusters for %d classes: %d of them will never be predicted; raise "
@@ -194,9 +193,9 @@ def _name(model: PostModel, naming: PostDataset, classes: int, config: Config) -
     return name_clusters(said, naming.labels, config.clustering.clusters, classes)
 
 
-def _scaled(vectors: Array, model: PostModel, config: Config) -> Array:
+def _scaled(vectors: Array, model: PostModel, settings: ClusteringSettings) -> Array:
     """What the fusion reads of each post (N, D), ready to be clustered."""
-    if config.clustering.scaling == "none":
+    if settings.scaling == "none":
         return vectors
     text = 0 if model.text is None else model.text.dim
     parts = [part for part in (vectors[:, :text], vectors[:, text:]) if part.shape[1]]

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from postsense.build import build_model, load_encoders
-from postsense.config import Config
+from postsense.config import Config, LossSettings
 from postsense.encoders.features import FeatureColumn, statistics
 from postsense.errors import DataError
 from postsense.inputs.batches import PostBatch, PostDataset
@@ -58,13 +58,13 @@ def labeled_phase(
         _refuse_all_alike(data.train)
     return Phase(
         name=name,
-        terms=loss_terms(data, config),
+        terms=loss_terms(data, config.losses),
         train=data.train,
         val=data.val,
         settings=config.training,
         seed=config.seed,
         extra_streams=extra_streams,
-        second=_second_step(config),
+        second=_second_step(config.losses),
         small=config.fusion.declared.small,
         view=show_mismatches(config.losses.mismatched) if mismatches else unchanged,
     )
@@ -91,7 +91,7 @@ def new_model(data: TrainingData, config: Config) -> PostModel:
     return model
 
 
-def loss_terms(data: TrainingData, config: Config) -> Mapping[str, Weighted]:
+def loss_terms(data: TrainingData, losses: LossSettings) -> Mapping[str, Weighted]:
     """The objective by name. Class weights come from the labels of train.
 
     Source: Sanchez Villegas et al. 2024, arXiv 2309.07794; Wu & Li 2026, arXiv 2602.20767, eq. 7.
@@ -99,33 +99,31 @@ def loss_terms(data: TrainingData, config: Config) -> Mapping[str, Weighted]:
     Deviation: none; L_clm joins the sum, or has a step of its own.
     """
     weights = None
-    if config.losses.class_weights == "balanced" and data.train.labels is not None:
+    if losses.class_weights == "balanced" and data.train.labels is not None:
         weights = balanced_class_weights(torch.from_numpy(data.train.labels), len(data.classes))
-    losses = config.losses
     return {
-        loss.name: _term(loss, config, weights)
+        loss.name: _term(loss, losses, weights)
         for loss in LOSSES.values()
         if (loss in losses.asked or loss.name == "classification")
         and not (loss.own_step and losses.has_second_step)
     }
 
 
-def _term(loss: Loss, config: Config, class_weights: torch.Tensor | None = None) -> Weighted:
+def _term(loss: Loss, losses: LossSettings, class_weights: torch.Tensor | None = None) -> Weighted:
     """What the declaration of a loss builds."""
-    term: Weighted = load_object(loss.term)(config.losses, class_weights)
+    term: Weighted = load_object(loss.term)(losses, class_weights)
     return term
 
 
-def _second_step(config: Config) -> SecondStep | None:
+def _second_step(losses: LossSettings) -> SecondStep | None:
     """The contrast across modalities in a step of its own, if the settings ask for it."""
-    losses = config.losses
     if not losses.has_second_step:
         return None
 
     def needed(output: PostOutput, batch: PostBatch) -> bool:
         return second_step_needed(output, batch, losses)
 
-    terms = {loss.name: _term(loss, config) for loss in losses.asked if loss.own_step}
+    terms = {loss.name: _term(loss, losses) for loss in losses.asked if loss.own_step}
     return SecondStep(terms, needed, reads="aligned")
 
 

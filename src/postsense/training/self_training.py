@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from postsense.config import Config
+from postsense.config import Config, MetricName, SelfTrainingSettings
 from postsense.device import pick_device
 from postsense.errors import DataError
 from postsense.evaluation.metrics import HIGHER_IS_BETTER
@@ -50,10 +50,10 @@ def train_self_training(
     for round_ in range(1, config.self_training.rounds + 1):
         pseudo = _pseudo_label(teacher, unlabeled, config)
         labels.append(provenance(pseudo, unlabeled.pairs, unlabeled.ids, data.classes, round_))
-        streams = (_stream(pseudo, unlabeled, config),)
+        streams = (_stream(pseudo, unlabeled, config.self_training),)
         teacher = _train(f"student {round_}", data, config, folder, streams, progress)
         candidates.append(teacher)
-    kept = _best(candidates, config) if len(data.val) else teacher
+    kept = _best(candidates, config.training.select_by) if len(data.val) else teacher
     rounds = [candidate.report for candidate in candidates]
     report = {"kept": kept.report["name"], "rounds": rounds}
     return replace(kept, report=report, pseudo_labels=pa.concat_tables(labels))
@@ -108,8 +108,7 @@ def _pseudo_label(teacher: Trained, unlabeled: _Unlabeled, config: Config) -> Ps
     return weigh_pseudo_labels(softmax(logits), config.self_training)
 
 
-def _stream(pseudo: PseudoLabels, unlabeled: _Unlabeled, config: Config) -> Stream:
-    settings = config.self_training
+def _stream(pseudo: PseudoLabels, unlabeled: _Unlabeled, settings: SelfTrainingSettings) -> Stream:
     counted = np.flatnonzero(pseudo.weights)  # what no weight is put on need not be computed
     source = unlabeled.dataset
     assert source.comment_rows is not None
@@ -124,7 +123,7 @@ def _stream(pseudo: PseudoLabels, unlabeled: _Unlabeled, config: Config) -> Stre
     return Stream(dataset, terms, drop_comments(settings.comment_dropout))
 
 
-def _best(candidates: list[Trained], config: Config) -> Trained:
+def _best(candidates: list[Trained], metric: MetricName) -> Trained:
     """The best on val, the earliest of equals."""
-    choose = max if HIGHER_IS_BETTER[config.training.select_by] else min
+    choose = max if HIGHER_IS_BETTER[metric] else min
     return choose(candidates, key=lambda candidate: candidate.state.best_score or 0.0)
