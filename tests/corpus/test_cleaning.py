@@ -4,7 +4,8 @@ import re
 import pytest
 
 from growth import assert_in_proportion
-from postsense.corpus.cleaning import anonymize, clean_comment, clean_comments
+from postsense.corpus.cleaning import clean_comment, clean_comments
+from postsense.data.anonymization import anonymize
 from postsense.data.duplicates import clean_text
 
 

@@ -7,9 +7,10 @@ from typing import Any
 import pyarrow as pa
 
 from postsense.config import CorpusSettings
-from postsense.corpus.cleaning import anonymize, clean_comments
+from postsense.corpus.cleaning import clean_comments
 from postsense.corpus.deduplication import picture_hash, picture_key
 from postsense.corpus.language import ANY, language_probabilities, plain_words
+from postsense.data.anonymization import anonymize
 from postsense.data.duplicates import MIN_WORDS, clean_text, fingerprint_picture
 from postsense.data.images import read_picture
 from postsense.errors import CorpusError, PictureError

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from postsense.arrays import Array
-from postsense.corpus.cleaning import anonymize
+from postsense.data.anonymization import anonymize
 from postsense.data.duplicates import (
     MAX_BITS,
     MAX_BITS_DOWN,

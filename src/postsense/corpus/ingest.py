@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from postsense.config import Columns, CorpusSettings
-from postsense.corpus.cleaning import anonymize
+from postsense.data.anonymization import anonymize
 from postsense.data.identities import free_ids
 from postsense.data.loading import load_posts
 from postsense.data.reading import corpus_reading

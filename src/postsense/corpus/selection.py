@@ -11,11 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from postsense.config import CorpusSettings
-from postsense.corpus.cleaning import anonymize, comment_words
+from postsense.corpus.cleaning import comment_words
 from postsense.corpus.dataflow import NO_CONTENT, clean_posts, inspect_pictures
 from postsense.corpus.deduplication import Traits, earlier_twins, words_key
 from postsense.corpus.ingest import read_comments, read_posts, refuse_unrelated
 from postsense.corpus.language import check_language
+from postsense.data.anonymization import anonymize
 from postsense.errors import CorpusError
 from postsense.progress import Progress, silent
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from PIL import Image
 
+from postsense.data.anonymization import hide_people
 from postsense.data.images import PicturePolicy, decode_picture, read_picture
 from postsense.discovery.groups import Group
-from postsense.discovery.hiding import hide_people
 from postsense.errors import PictureError
 from postsense.escaping import shown
 from postsense.extras import brought_by

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from postsense.arrays import Array
+from postsense.data.anonymization import hide_people
 from postsense.data.duplicates import clean_text
-from postsense.discovery.hiding import hide_people
 
 PRIOR_WORDS = 500.0
 PRIOR_SHARE = 0.1

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from postsense.arrays import Array
-from postsense.corpus.cleaning import anonymize
 from postsense.corpus.deduplication import picture_key, text_key
 from postsense.corpus.embedding import encoders_of, unit_vectors
 from postsense.corpus.reading import Corpus
+from postsense.data.anonymization import anonymize
 from postsense.data.images import read_picture
 from postsense.encoders.encode import encode_pictures, encode_texts
 from postsense.encoders.features import FeatureColumn

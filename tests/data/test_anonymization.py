@@ -3,7 +3,7 @@
 import pytest
 
 from growth import assert_in_proportion
-from postsense.discovery.hiding import hide_people
+from postsense.data.anonymization import hide_people
 
 
 @pytest.mark.parametrize(
