@@ -35,7 +35,6 @@ _UNREADABLE: Final = re.compile(
 _FACE: Final = re.compile(r"=(?=[()DPpOo](?:\s|$))")  # =) is read as :)
 _HEART: Final = re.compile(r"</?3+\b")
 _NOT_WORD: Final = re.compile(r"[\W_]+")
-_CUT: Final = ("…", "...", "http", "https")
 _REPEATED: Final = re.compile(r"(\D)\1{3,}")
 _EMPTY_BRACKETS: Final = re.compile(r"\(\s*\)|\"\s*\"")
 _LONE_SPACE: Final = re.compile(r"\s(?=[,.!?;:]+(?:\s|$))")

@@ -36,14 +36,15 @@ _ESCAPED_BREAK: Final = re.compile(r"\\+n")
 _INVISIBLE: Final = re.compile(
     r"[\x00-\x08\x0e-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]"
 )
-_ANY_LINK = re.compile(
+_CUT: Final = ("…", "...", "http", "https")
+_ANY_LINK: Final = re.compile(
     r"(?:https?:|www\.)\S*"
     r"|(?<![\w-])(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}(?::\d{1,5})?/\S*",  # t.me/someone
     re.IGNORECASE,
 )
 # @someone, an e-mail address, u/someone. What stands before the @ is read once from its beginning
 # and else at most 64 letters deep: a word of any length takes time in proportion.
-_ANY_HANDLE = re.compile(
+_ANY_HANDLE: Final = re.compile(
     r"(?:(?<![\w.+-])\w[\w.+-]*+|\w[\w.+-]{0,63}+)?[@＠]\w+(?:[@＠.-]\w+)*"
     r"|(?<![\w/])/?u/[\w-]{3,20}\b"
 )
