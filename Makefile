@@ -37,6 +37,7 @@ check: lint test-all
 bench: setup
 	$(BIN)/python benchmarks/encoders.py $(DATA)/mvsa_single
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/one_post.py
 	$(BIN)/python benchmarks/cached_run.py $(DATA)/mvsa_single
 	$(BIN)/python benchmarks/memory.py 400
 	$(BIN)/python benchmarks/picture_costs.py

@@ -138,14 +138,16 @@ def refuse_taken(folder: Path, settings: dict[str, Any], fingerprint: str) -> No
 
 
 def free_unbegun(folder: Path) -> None:
-    """Take the marks of a run away if it has kept nothing, so that the folder is as it was."""
-    if _is_begun(folder):
-        return
-    for name in ("config.json", "run.json", "bad_rows.jsonl"):
-        (folder / name).unlink(missing_ok=True)
+    """Take the marks of a run away if it has kept nothing, so that the folder is as it was.
+
+    Where half-written files are left, which only a marked folder is rid of, the marks stay.
+    """
     for seed in (*folder.glob("seed-*/checkpoints"), *folder.glob("seed-*")):
         with suppress(OSError):  # something is in it
             seed.rmdir()
+    if next(folder.glob("seed-*"), None) is None:
+        for name in ("config.json", "run.json", "bad_rows.jsonl"):  # config.json first, as it marks
+            (folder / name).unlink(missing_ok=True)
 
 
 def _is_begun(folder: Path) -> bool:
