@@ -23,7 +23,8 @@ from postsense.errors import EncoderError, PictureError
 from postsense.posts import Posts
 from postsense.progress import Progress, silent
 
-Given, Result = TypeVar("Given"), TypeVar("Result")
+Given = TypeVar("Given")
+Result = TypeVar("Result")
 
 SHARD_BYTES = 64 * 2**20
 SHARD_SECONDS = 30.0
