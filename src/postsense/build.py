@@ -86,9 +86,10 @@ def _load_text_network(
     network: TextBackbone | CnnNetwork | BilstmNetwork
     if settings.network == "transformer":
         layers, read_layers = settings.layers, settings.read_layers
+        pooling = "cls" if config.fusion.name in JOINT else settings.pooling
 
         def trial() -> TextTrial:
-            return load_tokenizer(folder, settings.max_length).trial(settings.pooling)
+            return load_tokenizer(folder, settings.max_length).trial(pooling)
 
         network = load_text_backbone(folder, layers, read_layers, trial, pretrained=pretrained)
         refuse_fewer_states(network)
