@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from postsense.batches import Pixels, TokenIds
 from postsense.config import Config
 from postsense.config.data import DataSettings
-from postsense.config_loading import parse_config
+from postsense.config_loading import parse_config, parse_said
 from postsense.data.loading import load_posts
 from postsense.encoders import frozen
 from postsense.encoders.embeddings import Embeddings
@@ -48,13 +48,8 @@ def settings(
         text = {"name": str(tiny_bert), "max_length": 16, "trainable": trainable}
         image = {"name": image_name, "trainable": trainable}
         encoders = {"text": text, "image": image, "cache": tmp_path / "cache", "threads": 2}
-        return parse_config(
-            {
-                "fusion": {"name": fusion},
-                "encoders": encoders,
-                "data": {"max_bad_fraction": allowed},
-            }
-        )
+        bad = {"max_bad_fraction": allowed}
+        return parse_said({"fusion": {"name": fusion}, "encoders": encoders, "data": bad}, ())
 
     monkeypatch.setattr(frozen, "export_session", refuse)
     return make

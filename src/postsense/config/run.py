@@ -1,20 +1,33 @@
 """All settings of a run, and which of them fit together."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
 from postsense.config.corpus import CommentSettings, RetrievalSettings
 from postsense.config.data import DataSettings
 from postsense.config.encoders import EncoderSettings
+from postsense.config.fields import unread_settings
 from postsense.config.model import JOINT, FusionSettings, LossSettings
-from postsense.config.section import Section
+from postsense.config.section import ReadWhere, Section
 from postsense.config.training import ClusteringSettings, SelfTrainingSettings, TrainingSettings
 
 MethodName = Literal["supervised", "self_training", "two_step_contrastive", "cluster_pseudo_labels"]
 
 READ_LAYERS = 4  # of the text encoder, by 'cross_modal'
+UNREAD_ALLOWED: Final = {"unread": "allowed"}
+"""Context of a validation that does not refuse what is set and not read."""
+
+_CORPUS = ReadWhere(
+    "a corpus", lambda config: config.retrieval.corpus is not None, ("retrieval.corpus",)
+)
+_SELF_TRAINING = ReadWhere(
+    "method=self_training", lambda config: config.method == "self_training", ("method",)
+)
+_CLUSTERS = ReadWhere(
+    "method=cluster_pseudo_labels", lambda config: not config.learns_from_labels, ("method",)
+)
 
 
 class Config(Section):
@@ -25,12 +38,65 @@ class Config(Section):
     data: DataSettings = DataSettings()
     encoders: EncoderSettings = EncoderSettings()
     retrieval: RetrievalSettings = RetrievalSettings()
-    comments: CommentSettings = CommentSettings()
+    comments: Annotated[CommentSettings, _CORPUS] = CommentSettings()
     fusion: FusionSettings = FusionSettings()
     losses: LossSettings = LossSettings()
     training: TrainingSettings = TrainingSettings()
-    self_training: SelfTrainingSettings = SelfTrainingSettings()
-    clustering: ClusteringSettings = ClusteringSettings()
+    self_training: Annotated[SelfTrainingSettings, _SELF_TRAINING] = SelfTrainingSettings()
+    clustering: Annotated[ClusteringSettings, _CLUSTERS] = ClusteringSettings()
+
+    @property
+    def learns_from_labels(self) -> bool:
+        """Whether the method learns from the labels of train."""
+        return self.method != "cluster_pseudo_labels"
+
+    @property
+    def lends_comments(self) -> bool:
+        """Whether there is a corpus to take hint comments from, and some are read."""
+        return self.retrieval.corpus is not None and self.comments.count > 0
+
+    @property
+    def asks_corpus(self) -> bool:
+        """Whether similar posts are looked for in a corpus, for comments or to learn from."""
+        return self.lends_comments or (
+            self.retrieval.corpus is not None and self.method == "self_training"
+        )
+
+    @property
+    def reads_regions(self) -> bool:
+        """Whether pictures are read as region features that the table names."""
+        return self.fusion.reads_image and self.encoders.image.name == "regions"
+
+    @property
+    def trains_encoder(self) -> bool:
+        """Whether an encoder that is read trains."""
+        text = self.fusion.reads_text and self.encoders.text.trainable
+        return text or (self.fusion.reads_image and self.encoders.image.trainable)
+
+    @property
+    def reads_words_as_tokens(self) -> bool:
+        """Whether texts have a length, rather than being a vector each."""
+        inside = self.encoders.text.runs_inside or self.fusion.reads_sequences
+        return self.fusion.reads_text and inside
+
+    @property
+    def reads_text_vector(self) -> bool:
+        """Whether one vector of a text is read, or kept as what a frozen encoder says of it."""
+        if not self.encoders.text.runs_inside or self.fusion.reads_text_vector:
+            return True
+        apart = self.lends_comments or not self.learns_from_labels
+        return apart and not self.fusion.encodes_jointly
+
+    @property
+    def reads_image_vector(self) -> bool:
+        """Whether one vector of a picture is read, or kept as what a frozen encoder says of it."""
+        image, fusion = self.encoders.image, self.fusion.name
+        if self.reads_regions or fusion == "vilt":
+            return False
+        if not image.runs_inside or self.fusion.reads_image_vector or not self.learns_from_labels:
+            return True
+        asked = fusion == "cross_attention" and self.lends_comments
+        return asked or (self.losses.aligns and fusion != "cross_modal")
 
     @model_validator(mode="before")
     @classmethod
@@ -60,6 +126,13 @@ class Config(Section):
         self._refuse_unfit_losses()
         self._refuse_unfit_encoders()
         self._refuse_unfit_fusion()
+        return self
+
+    @model_validator(mode="after")
+    def _is_read(self, info: ValidationInfo) -> "Config":
+        unread = {} if info.context == UNREAD_ALLOWED else unread_settings(self)
+        if unread:
+            raise ValueError("; ".join(unread.values()))
         return self
 
     def _refuse_unfit_losses(self) -> None:

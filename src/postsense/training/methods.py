@@ -97,7 +97,8 @@ def prepare_splits(splits: Splits, config: Config, progress: Progress = silent) 
         need_packages(config.clustering)
     if config.method == "self_training" and config.retrieval.corpus is None:
         fix = "Name one with --corpus; build it with 'postsense corpus build TABLE --out CORPUS'."
-        raise ConfigError("retrieval.corpus", "a corpus to learn from", "none", fix)
+        expected = "a corpus for method=self_training to learn from"
+        raise ConfigError("retrieval.corpus", expected, "none", fix)
     if is_main() and reads_text(config):
         warn_of_unread(splits.posts, config.encoders)
     held_out = np.concatenate([splits.val, splits.test])
