@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from postsense.build import build_model, load_encoders
-from postsense.config import Config
+from postsense.config import Config, FusionSettings, LossSettings
 from postsense.config_loading import load_config, parse_config, preset_names
 from postsense.errors import EncoderError
 from postsense.fusion.concat import Concat
@@ -177,3 +177,40 @@ def test_the_losses_do_not_change_how_the_rest_of_the_model_starts() -> None:
 
     weights = paired.state_dict()
     assert all(torch.equal(weights[name], value) for name, value in plain.state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["hierarchical", "cross_modal"])
+@pytest.mark.parametrize("fidelity", ["corrected", "released"])
+def test_quirks_are_built_in_where_they_are_asked_for(name: str, fidelity: str) -> None:
+    fusion: Any = build(fusion_of(name, fidelity=fidelity)).fusion
+    if name == "hierarchical":
+        assert fusion.fidelity == fidelity
+        assert {summary.fidelity for summary in fusion.summaries} == {fidelity}
+    else:
+        released = type(fusion.interaction).__name__ == "_AcrossPosts"
+        assert released is (fidelity == "released")
+
+
+def test_a_picture_is_as_many_tokens_as_the_settings_say(trainable: Config) -> None:
+    fusion = FusionSettings(name="bitransformer", hidden=8, picture_tokens=7)
+    built: Any = build(trainable.model_copy(update={"fusion": fusion})).fusion
+    assert built.picture_tokens == 7
+
+
+@pytest.mark.parametrize("name", ["concat", "hierarchical", "text_only"])
+def test_dropout_on_comments_is_that_of_the_settings(name: str) -> None:
+    values = {"fusion.name": name, "retrieval.corpus": "corpus", "comments.dropout": 0.21}
+    built: Any = build(load_config(values=values)).fusion
+    assert built.dropout.p == 0.21
+
+
+@pytest.mark.parametrize("name", ["concat", "cross_modal", "bitransformer"])
+def test_the_contrastive_loss_starts_at_the_temperature_of_the_settings(
+    name: str, trainable: Config
+) -> None:
+    fusion = FusionSettings(name=name, hidden=8)
+    losses = LossSettings(itc=0.1, temperature=0.25)
+    frozen = fusion_of(name) if name != "bitransformer" else trainable
+    model = build(frozen.model_copy(update={"fusion": fusion, "losses": losses}))
+    assert model.alignment is not None
+    assert model.alignment.log_scale.exp().item() == pytest.approx(4.0)

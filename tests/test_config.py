@@ -7,10 +7,12 @@ import pytest
 from pydantic import ValidationError
 
 from postsense.config import Config
+from postsense.config.fields import settings_in, value_of
 from postsense.config_loading import (
     load_config,
     load_corpus_settings,
     parse_config,
+    parse_kept,
     preset_names,
     preset_titles,
 )
@@ -37,8 +39,8 @@ def test_a_file_beats_a_preset_and_keeps_what_it_does_not_name(settings_file: Pa
 
     assert config.fusion.name == "image_only"
     assert config.training.learning_rate == 1e-3
-    assert config.encoders.text.trainable
     assert config.training.epochs == 6
+    assert config.training.batch_size == 32
 
 
 def test_an_override_beats_a_file(settings_file: Path) -> None:
@@ -260,6 +262,103 @@ TRAINED = "encoders.text.trainable=true"
 def test_settings_that_do_not_fit_together_are_refused(overrides: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(message)):
         load_config(overrides=overrides)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        (
+            ["training.step_epochs=7"],
+            "training.step_epochs=7 is read with training.schedule=step, but training.schedule is"
+            " 'linear'",
+        ),
+        (
+            ["losses.gate_threshold=0.5", "losses.inter_modal=1"],
+            "losses.gate_threshold=0.5 is read with losses.inter_step=second, but"
+            " losses.inter_step is 'same'",
+        ),
+        (
+            ["self_training.rounds=2"],
+            "self_training.rounds=2 is read with method=self_training, but method is 'supervised'",
+        ),
+        (
+            ["fusion.name=image_only", "encoders.text.max_length=9"],
+            "encoders.text.max_length=9 is read with a fusion that reads words, but fusion.name is"
+            " 'image_only'",
+        ),
+        (
+            ["fusion.name=cross_modal", "fusion.interaction=none", "fusion.fidelity=released"],
+            "but fusion.name is 'cross_modal' and fusion.interaction is 'none'",
+        ),
+        (["comments.count=3"], "is read with a corpus, but retrieval.corpus is None"),
+        (["losses.fidelity=released"], "is read with losses.intra_text, intra_image or inter_mod"),
+    ],
+)
+def test_what_is_set_and_not_read_is_refused_with_what_it_is_read_with(
+    overrides: list[str], line: str
+) -> None:
+    with pytest.raises(ConfigError, match=re.escape(line)):
+        load_config(overrides=overrides)
+
+
+def test_all_that_is_not_read_is_told_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text("[losses]\ntemperature = 0.5\nmismatched = 0.1\n")
+    with pytest.raises(ConfigError, match=r"losses\.temperature=0\.5.*; losses\.mismatched=0\.1"):
+        load_config(file=file)
+    with pytest.raises(ConfigError, match=r"losses\.temperature=0\.5 is read with losses\.itc"):
+        parse_config({"losses": {"temperature": 0.5}})
+
+
+def test_a_setting_at_its_default_and_one_of_the_machine_need_not_be_read() -> None:
+    config = load_config(overrides=["training.step_epochs=10", "training.workers=1"])
+    assert (config.training.step_epochs, config.training.workers) == (10, 1)
+
+
+@pytest.mark.parametrize(
+    ("preset", "overrides", "dropped", "default"),
+    [
+        ("mmbt", ["fusion.name=concat"], "fusion.picture_tokens", 3),
+        ("spp-scl", ["training.schedule=linear"], "training.step_factor", 0.5),
+        ("spp-scl", ["fusion.name=concat"], "fusion.reader_width", 128),
+        ("cast-mvsa", ["method=supervised"], "self_training.neighbors", 3),
+        ("fine-tune-text", ["fusion.name=image_only"], "encoders.text.trainable", False),
+    ],
+)
+def test_what_a_preset_sets_for_another_combination_is_dropped(
+    preset: str, overrides: list[str], dropped: str, default: object
+) -> None:
+    assert value_of(load_config(preset, overrides=overrides), dropped) == default
+
+
+def test_what_the_user_sets_beside_a_preset_is_refused_all_the_same() -> None:
+    with pytest.raises(
+        ConfigError, match=r"fusion\.picture_tokens=2 is read with fusion\.name=bitr"
+    ):
+        load_config("mmbt", overrides=["fusion.name=concat", "fusion.picture_tokens=2"])
+
+
+def test_what_a_preset_that_a_file_extends_sets_is_dropped_too(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('extends = "mmbt"\nfusion.name = "concat"\n')
+    assert load_config(file=file).fusion.picture_tokens == 3
+
+
+def test_settings_of_an_earlier_version_are_kept_where_they_are_read_and_else_dropped() -> None:
+    kept = Config().model_dump(mode="json")
+    kept["training"] |= {"step_epochs": 3, "epochs": 7}
+    kept["losses"] |= {"inter_step": "second", "gate_threshold": 0.1}
+    config = parse_kept(kept)
+    assert (config.training.step_epochs, config.training.epochs) == (10, 7)
+    assert config.losses == Config().losses
+
+
+def test_every_condition_names_settings_that_there_are() -> None:
+    keys = {setting.key for setting in settings_in(Config)}
+    named = {
+        key for one in settings_in(Config) for where in one.read_where for key in where.decided_by
+    }
+    assert named and named <= keys
 
 
 def test_an_unknown_preset_is_refused_with_the_nearest_one() -> None:

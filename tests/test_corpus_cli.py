@@ -170,7 +170,10 @@ def test_a_run_with_comments_names_its_hints_and_finds_a_corpus_that_moved(
 def test_self_training_asks_for_a_corpus(postsense: Any, table: Path, tmp_path: Path) -> None:
     outcome = postsense("train", table, "--out", tmp_path / "run", "--method", "self_training")
     assert outcome.code == 2
-    assert "retrieval.corpus: expected a corpus to learn from, found none" in outcome.err
+    assert (
+        "retrieval.corpus: expected a corpus for method=self_training to learn from, found none"
+        in outcome.err
+    )
 
 
 def test_ablate_prints_a_table_for_each_group(

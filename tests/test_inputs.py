@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from postsense.config import Config
 from postsense.config.data import DataSettings
-from postsense.config_loading import parse_config
+from postsense.config_loading import parse_config, parse_said
 from postsense.data.loading import load_posts
 from postsense.device import pick_device
 from postsense.encoders import frozen
@@ -49,13 +49,8 @@ def settings(
         text = {"name": str(tiny_bert), "max_length": 16, "trainable": trainable}
         image = {"name": image_name, "trainable": trainable}
         encoders = {"text": text, "image": image, "cache": tmp_path / "cache", "threads": 2}
-        return parse_config(
-            {
-                "fusion": {"name": fusion},
-                "encoders": encoders,
-                "data": {"max_bad_fraction": allowed},
-            }
-        )
+        bad = {"max_bad_fraction": allowed}
+        return parse_said({"fusion": {"name": fusion}, "encoders": encoders, "data": bad}, ())
 
     monkeypatch.setattr(frozen, "export_session", refuse)
     return make

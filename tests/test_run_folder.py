@@ -15,7 +15,7 @@ from postsense.data.loading import load_posts
 from postsense.errors import BusyError, DataError, DiskFullError, RunError
 from postsense.locking import HOLDER, LOCK, writing_to
 from postsense.posts import Posts
-from postsense.run_folder import LEFTOVER, WRITTEN_WHOLE, read_json
+from postsense.run_folder import LEFTOVER, NO_DIFFERENCE, WRITTEN_WHOLE, read_json
 from postsense.runs import load_run, train_run
 
 
@@ -157,3 +157,19 @@ def test_a_run_on_a_full_disk_goes_on_when_there_is_room(
     expected = train_run(posts, configured(), tmp_path / "elsewhere")
     assert found.metrics == expected.metrics
     assert files_of(folder) == files_of(tmp_path / "elsewhere")
+
+
+def test_what_changes_no_result_is_marked_where_it_is_described() -> None:
+    machine = {"encoders.allow_download", "encoders.cache", "encoders.threads", "training.workers"}
+    table = {"data.delimiter", "data.image_root"}
+    assert machine | table | {"training.gradient_checkpointing"} == NO_DIFFERENCE
+
+
+def test_a_run_goes_on_that_kept_what_it_did_not_read(posts: Posts, tmp_path: Path) -> None:
+    train_run(posts, configured(), tmp_path)
+    file = tmp_path / "config.json"
+    settings = json.loads(file.read_text())
+    settings["losses"]["temperature"], settings["self_training"]["rounds"] = 0.5, 9
+    file.write_text(json.dumps(settings))
+    train_run(posts, configured(), tmp_path, seeds=2)
+    assert len(load_run(tmp_path)) == 2

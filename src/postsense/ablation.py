@@ -11,7 +11,7 @@ from typing import Any
 
 from postsense.atomic import write_json
 from postsense.config import Config
-from postsense.config_loading import parse_config
+from postsense.config_loading import parse_said
 from postsense.errors import ConfigError
 from postsense.locking import writing_to
 from postsense.posts import Posts
@@ -98,11 +98,11 @@ def ablate(
 
 
 def configured(full: Config, variant: Variant) -> Config:
-    """The settings of a variant, from those of the full method."""
+    """The settings of a variant, from those of the full method but for what it does not read."""
     settings = full.model_dump()
     for section, changes in variant.settings.items():
         if isinstance(changes, Mapping):
             settings[section] |= changes
         else:
             settings[section] = changes
-    return parse_config(settings)
+    return parse_said(settings, ())

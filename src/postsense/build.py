@@ -11,6 +11,7 @@ from postsense.config import (
     Config,
     EncoderSettings,
     ImageEncoderSettings,
+    Pooling,
     TextEncoderSettings,
 )
 from postsense.encoders.backbone import (
@@ -72,7 +73,8 @@ def load_encoders(
         joint = _load_joint(settings, kind, **how)
         return InnerEncoders(None, None, None, image_dim, joint)
     if config.reads_words and settings.text.runs_inside:
-        text_network = _load_text_network(settings, **how)
+        pooling: Pooling = "cls" if config.fusion.declared.is_joint else settings.text.pooling
+        text_network = _load_text_network(settings, pooling, **how)
         text = TextEncoder(text_network, settings.text.pooling)
         if pretrained or text_dim is None:
             text_dim = text_network.dim
@@ -85,7 +87,7 @@ def load_encoders(
 
 
 def _load_text_network(
-    encoders: EncoderSettings, *, checkpointing: bool, pretrained: bool
+    encoders: EncoderSettings, pooling: Pooling, *, checkpointing: bool, pretrained: bool
 ) -> TextBackbone | CnnNetwork | BilstmNetwork:
     settings, folder = encoders.text, text_checkpoint(encoders)
     network: TextBackbone | CnnNetwork | BilstmNetwork
@@ -93,7 +95,7 @@ def _load_text_network(
         layers, read_layers = settings.layers, settings.read_layers
 
         def trial() -> TextTrial:
-            return load_tokenizer(folder, settings.max_length).trial(settings.pooling)
+            return load_tokenizer(folder, settings.max_length).trial(pooling)
 
         network = load_text_backbone(folder, layers, read_layers, trial, pretrained=pretrained)
         refuse_fewer_states(network)

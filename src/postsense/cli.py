@@ -322,6 +322,7 @@ def ablate(
     from postsense.terminal import print_comparison, say_json, say_title
 
     given = {
+        "method": "self_training",
         "data.columns.label": label,
         "data.columns.split": split,
         "data.image_root": images,

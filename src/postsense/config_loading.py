@@ -3,10 +3,13 @@
 Precedence: default < the method's preset < preset < file < `--set key=value`. The method's preset
 is there for methods that come with a model of their own, whoever names the method. A preset or a
 file may begin with `extends = "PRESET"`: that preset's settings come before its own.
+
+What somebody sets and no part of the run reads is refused. Of presets, and of settings that were
+written down, it is dropped: they were made for another combination.
 """
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from postsense.config import Config, CorpusSettings, EncoderSettings
+from postsense.config.fields import settings_in, unread_settings
+from postsense.config.run import UNREAD_ALLOWED
 from postsense.errors import ConfigError, nearest
 from postsense.files import UnreadableFileError, read_regular
 from postsense.registry.methods import METHODS
@@ -33,12 +38,13 @@ def load_config(
 
     Raises: ConfigError: listing every unknown key and bad value at once.
     """
-    given = merged_settings(preset, file, overrides, values)
-    name = str(given.get("method"))
+    presets, said = _presets_and_said(preset, file, overrides, values)
+    name = str(said.get("method", presets.get("method")))
     own = METHODS[name].preset if name in METHODS else None
     settings = {} if own is None else _read_preset(own)
-    _merge(settings, given)
-    return parse_config(settings)
+    for later in (presets, said):
+        _merge(settings, later)
+    return parse_said(settings, leaves(said))
 
 
 def merged_settings(
@@ -48,16 +54,39 @@ def merged_settings(
     values: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What is given, nested and not checked. Raises: ConfigError: it cannot be read."""
-    given: dict[str, Any] = {}
-    if preset is not None:
-        _merge(given, _read_preset(preset))
-    if file is not None:
-        _merge(given, _extended(_read_toml(file), file))
+    settings, said = _presets_and_said(preset, file, overrides, values)
+    _merge(settings, said)
+    return settings
+
+
+def _presets_and_said(
+    preset: str | None,
+    file: Path | None,
+    overrides: Iterable[str],
+    values: Mapping[str, Any] | None,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What presets set, and what is set on top of them, both nested and not checked."""
+    presets = {} if preset is None else _read_preset(preset)
+    said = {} if file is None else _read_toml(file)
+    extended = said.pop("extends", None)
+    if extended is not None:
+        _merge(presets, _read_extended(extended, f"{file}"))
     for override in overrides:
-        _merge(given, _parse_override(override))
+        _merge(said, _parse_override(override))
     for key, value in (values or {}).items():
-        _merge(given, _nested(key, value))
-    return given
+        _merge(said, _nested(key, value))
+    return presets, said
+
+
+def leaves(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested settings by their dotted keys."""
+    found = dict[str, Any]()
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            found |= {f"{name}.{key}": inner for key, inner in leaves(value).items()}
+        else:
+            found[name] = value
+    return found
 
 
 def load_corpus_settings(
@@ -97,9 +126,39 @@ def parse_config(settings: Mapping[str, Any]) -> Config:
         raise _config_error(error, Config) from None
 
 
+def parse_said(settings: Mapping[str, Any], said: Collection[str]) -> Config:
+    """Check a nested mapping of settings, of which the user has set some, by their dotted keys.
+
+    Others that are not read go back to their defaults.
+    Raises: ConfigError: listing every problem at once, of what is not read among said too.
+    """
+    kept, before = dict(settings), None
+    while kept != before:  # what is dropped may leave others unread
+        before = kept
+        try:
+            config = Config.model_validate(kept, context=UNREAD_ALLOWED)
+        except ValidationError as error:
+            raise _config_error(error, Config) from None
+        kept = without_settings(kept, unread_settings(config).keys() - set(said))
+    return parse_config(kept)
+
+
 def parse_kept(settings: Mapping[str, Any]) -> Config:
     """Check settings that were written down, be it by an earlier version. Raises: ConfigError."""
-    return parse_config(with_former(settings))
+    return parse_said(with_former(settings), ())
+
+
+def without_settings(
+    settings: Mapping[str, Any], left_out: Collection[str], prefix: str = ""
+) -> dict[str, Any]:
+    """Nested settings but for those of these dotted keys."""
+    return {
+        name: without_settings(value, left_out, f"{prefix}{name}.")
+        if isinstance(value, Mapping)
+        else value
+        for name, value in settings.items()
+        if f"{prefix}{name}" not in left_out
+    }
 
 
 def with_former(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -154,20 +213,19 @@ def _read_preset(name: str) -> dict[str, Any]:
     names = preset_names()
     if name not in names:
         raise ConfigError("--preset", "a preset's name", f"'{name}'", nearest(name, names))
-    return _extended(tomllib.loads(_preset_text(name)), name)
+    settings = tomllib.loads(_preset_text(name))
+    extended = settings.pop("extends", None)
+    merged = {} if extended is None else _read_extended(extended, name)
+    _merge(merged, settings)
+    return merged
 
 
-def _extended(settings: dict[str, Any], where: str | Path) -> dict[str, Any]:
-    """The settings on top of those of the preset that they extend, if they name one."""
-    name = settings.pop("extends", None)
-    if name is None:
-        return settings
+def _read_extended(name: object, where: str) -> dict[str, Any]:
+    """The settings of the preset that is extended there."""
     if name not in preset_names():
         known = nearest(str(name), preset_names())
         raise ConfigError(f"{where}, extends", "a preset's name", f"'{name}'", known)
-    merged = _read_preset(name)
-    _merge(merged, settings)
-    return merged
+    return _read_preset(str(name))
 
 
 def _read_toml(file: Path) -> dict[str, Any]:
@@ -236,12 +294,5 @@ def _shortened(value: object) -> str:
     return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
 
 
-def _keys(section: type[BaseModel], prefix: str = "") -> list[str]:
-    keys = []
-    for name, field in section.model_fields.items():
-        inner = field.annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            keys += _keys(inner, f"{prefix}{name}.")
-        else:
-            keys.append(prefix + name)
-    return keys
+def _keys(section: type[BaseModel]) -> list[str]:
+    return [setting.key for setting in settings_in(section)]

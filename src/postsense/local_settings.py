@@ -3,16 +3,14 @@
 Which these are, the fields of the settings say: see `config.section`.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
-
 from postsense.config import Config
-from postsense.config_loading import merged_settings, parse_config
+from postsense.config.fields import settings_in
+from postsense.config_loading import leaves, merged_settings, parse_said, without_settings
 from postsense.errors import ConfigError, nearest
 
 _NAMES = ("encoders.text.name", "encoders.image.name")
@@ -43,7 +41,7 @@ class LocalSettings:
                 raise _not_allowed(key, allowed, known=known)
             if key != "retrieval.corpus" or config.retrieval.corpus is not None:
                 section[name] = value
-        return parse_config(settings)
+        return parse_said(settings, self.values)
 
     @property
     def encoders(self) -> frozenset[str]:
@@ -63,7 +61,7 @@ def load_local(
 
     Raises: ConfigError: a file or an override that cannot be read.
     """
-    return LocalSettings(dict(_leaves(merged_settings(None, file, overrides, values))))
+    return LocalSettings(leaves(merged_settings(None, file, overrides, values)))
 
 
 def named_corpus(folder: Path | None) -> dict[str, Any]:
@@ -73,49 +71,13 @@ def named_corpus(folder: Path | None) -> dict[str, Any]:
 
 def after_training() -> list[str]:
     """The dotted keys that may be set where a trained model is used."""
-    return [key for key, marks in _marks(Config) if marks.get("after_training")]
+    return [one.key for one in settings_in(Config) if one.marks.get("after_training")]
 
 
 def without_machine(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Nested settings but for those of the machine that they come from."""
-    left_out = {key for key, marks in _marks(Config) if marks.get("of_machine")}
-    return _without(settings, left_out)
-
-
-def _without(
-    settings: Mapping[str, Any], left_out: Collection[str], prefix: str = ""
-) -> dict[str, Any]:
-    return {
-        name: _without(value, left_out, f"{prefix}{name}.") if isinstance(value, Mapping) else value
-        for name, value in settings.items()
-        if f"{prefix}{name}" not in left_out
-    }
-
-
-def _marks(
-    section: type[BaseModel], prefix: str = "", above: Mapping[str, Any] | None = None
-) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Each setting by its dotted key, with what its field and the sections around it carry."""
-    for name, known in section.model_fields.items():
-        marks = {**(above or {}), **_extra(known)}
-        inner = known.annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            yield from _marks(inner, f"{prefix}{name}.", marks)
-        else:
-            yield prefix + name, marks
-
-
-def _extra(known: FieldInfo) -> Mapping[str, Any]:
-    extra = known.json_schema_extra
-    return extra if isinstance(extra, dict) else {}
-
-
-def _leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
+    left_out = {one.key for one in settings_in(Config) if one.marks.get("of_machine")}
+    return without_settings(settings, left_out)
 
 
 def _not_allowed(key: str, allowed: list[str], *, known: bool) -> ConfigError:

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from postsense import __version__
 from postsense.atomic import leftover_names, write_json
 from postsense.config import Config
+from postsense.config.fields import settings_in
 from postsense.config_loading import as_before, kept_as_before, parse_kept
 from postsense.corpus.reading import open_corpus
 from postsense.data.splitting import Splits
@@ -41,11 +42,7 @@ LEFTOVER = re.compile(  # as `replacing` and `replacing_folder` call what they h
     + f"|{leftover_names('model')}"
 )
 ANEW = "Copy the run again from its source, or train it again with another --out."
-NO_DIFFERENCE = {
-    "data": {"delimiter", "image_root"},
-    "encoders": {"cache", "threads"},
-    "training": {"workers", "gradient_checkpointing"},
-}
+NO_DIFFERENCE = {one.key for one in settings_in(Config) if one.marks.get("same_result")}
 
 
 def as_started(folder: Path, config: Config) -> Config:
@@ -234,7 +231,7 @@ def _differences(before: Any, after: Any, prefix: str = "") -> dict[str, str]:
         old, new = before.get(key), after.get(key)
         if isinstance(old, dict) and isinstance(new, dict):
             changed |= _differences(old, new, f"{prefix}{key}.")
-        elif old != new and key not in NO_DIFFERENCE.get(prefix.rstrip("."), ()):
+        elif old != new and f"{prefix}{key}" not in NO_DIFFERENCE:
             changed[f"{prefix}{key} = {old!r}"] = f"{prefix}{key} = {new!r}"
     return changed
 

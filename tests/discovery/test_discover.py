@@ -303,15 +303,19 @@ def test_damaged_groups_are_told(run: Path, posts: Posts, damage: str) -> None:
         ("encoders.text.trainable", True),
         ("encoders.image.trainable", True),
         ("retrieval.corpus", "corpus"),
-        ("method", "supervised"),
     ],
 )
 def test_settings_of_other_models_are_refused(
     key: str, value: Any, posts: Posts, tmp_path: Path
 ) -> None:
-    extra = {"fusion.hidden": 8} if key in ("retrieval.corpus", "method") else {}
+    extra = {"fusion.hidden": 8} if key == "retrieval.corpus" else {}
     with pytest.raises(ConfigError, match=f"discover: expected {key}"):
         discover(posts, settings_of(**{key: value, **extra}), tmp_path / "run")
+
+
+def test_settings_of_another_method_are_refused(posts: Posts, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="discover: expected method"):
+        discover(posts, load_config("concat"), tmp_path / "run")
 
 
 def test_wrong_names_are_refused_before_anything_is_done(posts: Posts, tmp_path: Path) -> None:

@@ -71,3 +71,29 @@ def test_token_ids_move_as_features_do() -> None:
     two = drop_comments(0.5)(batch_of(posts=2), torch.Generator().manual_seed(3))
     assert one.comments is not None and isinstance(one.comments.texts, TokenIds)
     assert one.comments.texts.ids.view(2, 5).tolist() == shown(two).astype(int).tolist()
+
+
+def shifted(probability: float, comments: Comments) -> Comments:
+    """What a student is shown of comments, by the generator of seed 3."""
+    batch = PostBatch(None, None, comments=comments)
+    seen = drop_comments(probability)(batch, torch.Generator().manual_seed(3)).comments
+    assert seen is not None
+    return seen
+
+
+def test_which_token_ids_are_words_moves_along_with_them() -> None:
+    ids = torch.arange(10)[:, None] * torch.ones(1, 4, dtype=torch.int64)
+    mask = torch.arange(4) < 1 + torch.arange(10)[:, None] % 4  # a comment of n has 1 + n % 4 words
+    seen = shifted(0.5, Comments(TokenIds(ids, mask), torch.ones(2, 5) > 0)).texts
+    assert isinstance(seen, TokenIds)
+    assert not torch.equal(seen.ids, ids)
+    assert seen.mask.sum(dim=1).tolist() == (1 + seen.ids[:, 0] % 4).tolist()
+
+
+def test_a_comment_without_words_stays_one_wherever_it_is_shown() -> None:
+    pooled = torch.arange(10.0)[:, None]
+    there = torch.arange(10) % 2 == 0
+    seen = shifted(0.5, Comments(Embeddings(pooled, there), torch.ones(2, 5) > 0)).texts
+    assert isinstance(seen, Embeddings)
+    assert not torch.equal(seen.pooled, pooled)
+    assert seen.present.tolist() == (seen.pooled[:, 0] % 2 == 0).tolist()

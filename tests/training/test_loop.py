@@ -1,5 +1,6 @@
 """The one loop, on posts that are vectors: what it learns, keeps, repeats and refuses."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from postsense.config import LossSettings, TrainingSettings
+from postsense.encoders.backbone import EncoderNetwork
 from postsense.encoders.embeddings import Embeddings
 from postsense.errors import RunError
 from postsense.evaluation.metrics import headline_metric
+from postsense.fusion.comments import WithComments
 from postsense.fusion.concat import Concat
 from postsense.inference import predict_logits
 from postsense.inputs.batches import PostBatch, PostColumns, PostDataset, TokenColumn
@@ -150,6 +153,18 @@ def test_the_best_score_is_what_the_returned_weights_reach_on_val(
     assert found == state.history[state.best_epoch - 1][f"val_{select_by}"]
 
 
+@pytest.mark.parametrize("select_by", ["accuracy", "macro_f1", "weighted_f1"])
+def test_the_best_epoch_is_the_first_that_is_right_most_often(
+    tmp_path: Path, select_by: str
+) -> None:
+    chosen = phase(val=30, select_by=select_by, learning_rate=0.05, epochs=8)
+    history = run_phase(chosen, fresh_model(), tmp_path).history
+    scores = [epoch[f"val_{select_by}"] for epoch in history]
+    best = run_phase(chosen, fresh_model(), tmp_path).best_epoch
+    assert scores.index(max(scores)) not in (0, scores.index(min(scores)))
+    assert best == 1 + scores.index(max(scores))
+
+
 def test_without_val_the_last_epoch_is_kept(tmp_path: Path) -> None:
     state = run_phase(phase(val=0, patience=0), fresh_model(), tmp_path)
     assert (state.epoch, state.best_epoch) == (6, 6)
@@ -254,6 +269,43 @@ def test_the_number_of_threads_is_left_as_it_was(tmp_path: Path) -> None:
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    """Two CPU threads, as a caller may have set them."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def threads_in_training(model: PostModel, folder: Path) -> set[int]:
+    """How many CPU threads the steps of a phase have."""
+    seen = set[int]()
+    model.head.register_forward_hook(lambda *_: seen.add(torch.get_num_threads()))
+    run_phase(phase(epochs=1), model, folder)
+    return seen
+
+
+def test_vectors_are_fused_by_one_thread(two_threads: None, tmp_path: Path) -> None:
+    assert threads_in_training(fresh_model(), tmp_path) == {1}
+
+
+def test_vectors_with_comments_are_fused_by_one_thread_too(two_threads: None) -> None:
+    model = fresh_model()
+    attentions = nn.ModuleDict({"text": nn.Identity()})
+    model.fusion = WithComments(model.fusion, attentions, DIM, 16, 0.0)
+    with loop._threads(model):
+        assert torch.get_num_threads() == 1
+
+
+def test_what_is_encoded_in_the_model_is_shared_by_all_threads(
+    two_threads: None, tmp_path: Path
+) -> None:
+    model = fresh_model()
+    model.fusion.register_module("encoder", EncoderNetwork())
+    assert threads_in_training(model, tmp_path) == {2}
 
 
 def test_the_rate_of_each_step_follows_the_schedule(

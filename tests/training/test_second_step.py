@@ -11,6 +11,7 @@ from torch import nn
 
 from postsense import parallel
 from postsense.config import FusionSettings, LossSettings, TrainingSettings
+from postsense.config_loading import load_config
 from postsense.encoders.embeddings import Embeddings
 from postsense.fusion.alignment import Alignment
 from postsense.fusion.concat import Concat
@@ -21,6 +22,7 @@ from postsense.losses.total import Weighted
 from postsense.model import Branch, PostModel
 from postsense.outputs import PostOutput
 from postsense.training import loop
+from postsense.training.labeled import TrainingData, labeled_phase
 from postsense.training.loop import run_phase
 from postsense.training.phase import Phase, Renewal, SecondStep
 
@@ -166,6 +168,38 @@ def test_what_lies_behind_the_aligned_vectors_sees_no_batch_with_them() -> None:
     fusion: Any = model.train().fusion
     model.aligned(batch)
     assert fusion.norm.num_batches_tracked == 0 and fusion.text[1].num_batches_tracked == 1
+
+
+class Given:
+    """A column of posts that are given as one batch."""
+
+    lengths = None
+
+    def __init__(self, embeddings: Embeddings) -> None:
+        self.embeddings = embeddings
+
+    def batch(self, posts: np.ndarray) -> Embeddings:
+        return self.embeddings.take(torch.from_numpy(posts))
+
+
+def test_statistics_behind_the_aligned_vectors_move_once_a_batch_in_two_steps(
+    tmp_path: Path,
+) -> None:
+    """The second step of SPP-SCL goes no further than the vectors that it compares."""
+    model, batch = cross_modal()
+    fusion: Any = model.fusion
+    assert isinstance(batch.text, Embeddings) and isinstance(batch.image, Embeddings)
+    columns = PostColumns(Given(batch.text), Given(batch.image))
+    contents = np.arange(6).reshape(3, 2)
+    train = PostDataset(columns, np.arange(3), np.array([0, 1, 0]), contents=contents)
+    config = load_config(values={"method": "two_step_contrastive"})
+    two_steps = labeled_phase("train", TrainingData(train, train, ("a", "b", "c")), config)
+    none = replace(train, rows=np.arange(0), labels=np.arange(0))
+
+    run_phase(replace(two_steps, val=none, settings=SETTINGS), model, tmp_path)
+
+    assert fusion.norm.num_batches_tracked == SETTINGS.epochs
+    assert fusion.text[1].num_batches_tracked == 2 * SETTINGS.epochs
 
 
 def test_a_model_that_aligns_nothing_by_itself_gives_everything() -> None:

@@ -9,6 +9,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from postsense.batches import PostColumns, PostDataset
+from torch import nn
 
 from postsense.classifier import Classifier
 from postsense.config import Config
@@ -19,10 +21,14 @@ from postsense.data.splitting import split_posts
 from postsense.data.synthetic import write_synthetic_posts
 from postsense.errors import ConfigError, DataError
 from postsense.posts import Posts
+from postsense.retrieval.borrowing import Pairs
 from postsense.runs import train_run
 from postsense.training import self_training
+from postsense.training.checkpoint import PhaseState
 from postsense.training.methods import Fitted, fit_classifier, prepare_splits
 from postsense.training.phase import Phase
+from postsense.training.pseudo_labels import PseudoLabels
+from postsense.training.trained import Trained
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +43,9 @@ def configured(corpus: Path | None, **settings: Any) -> Config:
         "training.device": "cpu",
         "self_training.rounds": 2,
         "method": "self_training",
-        "retrieval.min_score": -1.0,
     }
-    return load_config(values={**quick, "retrieval.corpus": corpus, **settings})
+    lent = {} if corpus is None else {"retrieval.corpus": corpus, "retrieval.min_score": -1.0}
+    return load_config(values={**quick, **lent, **settings})
 
 
 def fit(posts: Posts, config: Config, folder: Path) -> Fitted:
@@ -153,6 +159,36 @@ def test_students_learn_from_their_teachers_probabilities(
         assert (stream.comment_rows < 60).all() and (stream.rows >= 60).all()
 
 
+def test_what_counts_keeps_its_own_targets_where_others_count_for_nothing() -> None:
+    probs = np.array([[0.9, 0.1], [0.2, 0.8], [0.5, 0.5], [0.3, 0.7]], dtype=np.float32)
+    pseudo = PseudoLabels(probs, np.array([0.0, 0.5, 0.0, 1.0], dtype=np.float32))
+    queries, rows = np.array([0, 0, 1, 1]), np.array([5, 6, 7, 8])
+    pairs = Pairs(load_posts([{"text": "a"}]), queries, rows, np.arange(4), np.ones(4))
+    dataset = PostDataset(PostColumns(), rows, comment_rows=queries)
+    unlabeled = self_training._Unlabeled(dataset, pairs, [])
+
+    counted = self_training._stream(pseudo, unlabeled, load_config()).dataset
+
+    assert counted.rows.tolist() == [6, 8]
+    assert counted.comment_rows is not None and counted.comment_rows.tolist() == [0, 1]
+    assert counted.targets is not None and counted.targets.tolist() == probs[[1, 3]].tolist()
+    assert counted.weights is not None and counted.weights.tolist() == [0.5, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("select_by", "kept"), [("loss", "b"), ("accuracy", "c"), ("macro_f1", "c")]
+)
+def test_the_best_on_val_is_the_lowest_loss_and_the_highest_of_all_else(
+    select_by: str, kept: str
+) -> None:
+    config = load_config(values={"training.select_by": select_by})
+    candidates = [
+        Trained(nn.Identity(), PhaseState(best_score=score), {"name": name})
+        for name, score in (("a", 0.5), ("b", 0.25), ("c", 0.75), ("d", 0.75))
+    ]
+    assert self_training._best(candidates, config).report["name"] == kept
+
+
 def test_the_test_split_is_never_read(posts: Posts, synthetic_corpus: Path, tmp_path: Path) -> None:
     rows = [vars(post) for post in posts]
     poisoned = [
@@ -191,7 +227,9 @@ def test_fewer_labels_mean_fewer_pairs(
 
 
 def test_without_a_corpus_there_is_nothing_to_learn_from(posts: Posts, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="expected a corpus to learn from, found none"):
+    with pytest.raises(
+        ConfigError, match="expected a corpus for method=self_training to learn from"
+    ):
         fit(posts, configured(None), tmp_path)
 
 

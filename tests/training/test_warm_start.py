@@ -17,7 +17,9 @@ QUICK = {"training.epochs": 1, "training.device": "cpu", "fusion.name": "text_on
 
 
 def configured(tiny_bert: Path, **settings: Any) -> Config:
-    return load_config(values={**QUICK, "encoders.text.name": str(tiny_bert), **settings})
+    words = settings.get("fusion.name") != "image_only"
+    encoder = {"encoders.text.name": str(tiny_bert)} if words else {}
+    return load_config(values={**QUICK, **encoder, **settings})
 
 
 @pytest.fixture

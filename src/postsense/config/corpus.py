@@ -1,13 +1,13 @@
 """Settings of a corpus, and of what it lends."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from postsense.config.data import Columns, Delimiter
 from postsense.config.encoders import EncoderSettings
-from postsense.config.section import AFTER_TRAINING, Section
+from postsense.config.section import AFTER_TRAINING, ReadWhere, Section
 
 
 class CorpusSettings(Section):
@@ -42,21 +42,45 @@ class CorpusSettings(Section):
     )
 
 
+_ASKED = ReadWhere(
+    "a corpus that lends comments or is learned from",
+    lambda config: config.asks_corpus,
+    ("retrieval.corpus", "comments.count", "method"),
+)
+_NUMBERED = ReadWhere(
+    "comments.count above 0", lambda config: config.comments.count > 0, ("comments.count",)
+)
+_SCORED = ReadWhere(
+    "retrieval.fidelity=corrected",
+    lambda config: config.retrieval.fidelity == "corrected",
+    ("retrieval.fidelity",),
+)
+_LATE = ReadWhere(
+    "a fusion that attends to encoded comments",
+    lambda config: not config.fusion.declared.is_joint,
+    ("fusion.name",),
+)
+
+
 class RetrievalSettings(Section):
     corpus: Path | None = Field(
         None,
         description="folder of the corpus that lends comments",
         json_schema_extra=AFTER_TRAINING,
     )
-    alpha: float | None = Field(
+    alpha: Annotated[float | None, _ASKED] = Field(
         None, ge=0, le=1, description="weight of the picture (alpha); none: from the data, Eqs. 2-4"
     )
-    fidelity: Literal["corrected", "released"] = Field(
+    fidelity: Annotated[Literal["corrected", "released"], _ASKED] = Field(
         "corrected", description="'released': two indexes and the intersection of their answers"
     )
-    posts: int = Field(10, ge=1, le=10_000, description="similar posts that lend comments")
-    per_picture: int = Field(2, ge=1, description="similar posts on one picture at most")
-    min_score: float = Field(
+    posts: Annotated[int, _ASKED, _NUMBERED] = Field(
+        10, ge=1, le=10_000, description="similar posts that lend comments"
+    )
+    per_picture: Annotated[int, _ASKED] = Field(
+        2, ge=1, description="similar posts on one picture at most"
+    )
+    min_score: Annotated[float, _ASKED, _SCORED] = Field(
         0.4, ge=-1, le=1, description="fused score below which a post lends nothing; -1: all lend"
     )
 
@@ -65,10 +89,14 @@ class CommentSettings(Section):
     count: int = Field(
         5, ge=0, le=1000, description="hint comments of a post (N); 0: none are read"
     )
-    per_post: int = Field(5, ge=1, le=1000, description="first comments taken of a similar post")
-    dropout: float = Field(0.8, ge=0, lt=1, description="dropout on the vectors of hint comments")
-    min_words: int = Field(3, ge=1, description="words a comment must have")
-    max_generic: float = Field(
+    per_post: Annotated[int, _NUMBERED] = Field(
+        5, ge=1, le=1000, description="first comments taken of a similar post"
+    )
+    dropout: Annotated[float, _NUMBERED, _LATE] = Field(
+        0.8, ge=0, lt=1, description="dropout on the vectors of hint comments"
+    )
+    min_words: Annotated[int, _NUMBERED] = Field(3, ge=1, description="words a comment must have")
+    max_generic: Annotated[float, _NUMBERED] = Field(
         0.5,
         ge=0,
         le=1,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, create_model, field_validator
 
-from postsense.config.section import AFTER_TRAINING, OF_MACHINE, Section
+from postsense.config.section import AFTER_TRAINING, OF_MACHINE, SAME_RESULT, ReadWhere, Section
 from postsense.registry.inputs import INPUTS
 
 UNREAD_IN_PREDICT = ("label", "split", "comments", "attributes", "created_at")  # of our columns
@@ -23,6 +23,26 @@ else:
         },
     )
 
+_OF_A_CORPUS = ReadWhere("a table that a corpus is built from", lambda config: False)
+_REGIONS = ReadWhere(
+    "encoders.image.name=regions",
+    lambda config: config.reads_regions,
+    ("encoders.image.name", "fusion.name"),
+)
+_ATTRIBUTES = ReadWhere(
+    "fusion.name=hierarchical", lambda config: "attributes" in config.inputs, ("fusion.name",)
+)
+_PICTURES = ReadWhere(
+    "picture files that an encoder reads",
+    lambda config: config.reads_picture and not config.reads_regions,
+    ("fusion.name", "encoders.image.name"),
+)
+_LABELS = ReadWhere(
+    "a method that learns from labels",
+    lambda config: config.declared_method.learns_from_labels,
+    ("method",),
+)
+
 
 class Columns(_OptionalColumns):
     """The table's name for each of our columns; dots reach into nested ones (`splits.grouped`).
@@ -33,12 +53,20 @@ class Columns(_OptionalColumns):
     id: str = Field("id", description="unique name of the post; absent: the row number")
     text: str = Field("text", description="words of the post")
     image: str = Field("image", description="path of the picture, relative to the table")
-    regions: str = Field("regions", description="path of the picture's region features, likewise")
+    regions: Annotated[str, _REGIONS] = Field(
+        "regions", description="path of the picture's region features, likewise"
+    )
     label: str = Field("label", description="class of the post")
     split: str = Field("split", description="train, val (also dev, validation, eval) or test")
-    comments: str = Field("comments", description="list of readers' comments")
-    attributes: str = Field("attributes", description="list of words for what the picture shows")
-    created_at: str = Field("created_at", description="when the post was written")
+    comments: Annotated[str, _OF_A_CORPUS] = Field(
+        "comments", description="list of readers' comments"
+    )
+    attributes: Annotated[str, _ATTRIBUTES] = Field(
+        "attributes", description="list of words for what the picture shows"
+    )
+    created_at: Annotated[str, _OF_A_CORPUS] = Field(
+        "created_at", description="when the post was written"
+    )
 
     @property
     def sources(self) -> dict[str, str]:
@@ -61,12 +89,12 @@ class DataSettings(Section):
     delimiter: Delimiter | None = Field(
         None,
         description="what parts the cells of a .csv, .tsv or .txt; none: a guess, which is said",
-        json_schema_extra=AFTER_TRAINING,
+        json_schema_extra=AFTER_TRAINING | SAME_RESULT,
     )
     image_root: Path | None = Field(
         None,
         description="folder where pictures are looked for that are not below the table's",
-        json_schema_extra=OF_MACHINE,
+        json_schema_extra=OF_MACHINE | SAME_RESULT,
     )
     max_bad_fraction: float = Field(
         0.05,
@@ -75,7 +103,7 @@ class DataSettings(Section):
         description="share of unusable rows above which nothing is trained",
         json_schema_extra=AFTER_TRAINING,
     )
-    truncated: Literal["refuse", "use"] = Field(
+    truncated: Annotated[Literal["refuse", "use"], _PICTURES] = Field(
         "refuse",
         description="JPEG, PNG, GIF and BMP files that are cut short: a bad row, or what is there",
         json_schema_extra=AFTER_TRAINING,
@@ -83,7 +111,7 @@ class DataSettings(Section):
     validation_fraction: float = Field(
         0.1, gt=0, lt=0.5, description="share of train used as val when the table has no val"
     )
-    train_fraction: float = Field(
+    train_fraction: Annotated[float, _LABELS] = Field(
         1.0, gt=0, le=1, description="share of train that keeps its labels, drawn for each seed"
     )
     positive_class: str | None = Field(

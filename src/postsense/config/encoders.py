@@ -6,7 +6,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from postsense.config.section import AFTER_TRAINING, OF_MACHINE, Section, name_in
+from postsense.config.section import (
+    AFTER_TRAINING,
+    OF_MACHINE,
+    SAME_RESULT,
+    ReadWhere,
+    Section,
+    name_in,
+)
 from postsense.registry.encoders import (
     WORD_NETWORKS,
     ImageEncoderKind,
@@ -23,13 +30,41 @@ _FIDELITY = (
 )
 
 
+_WORDS = ReadWhere("a fusion that reads words", lambda config: config.reads_words, ("fusion.name",))
+_PICTURES = ReadWhere(
+    "a fusion that reads pictures", lambda config: config.reads_picture, ("fusion.name",)
+)
+_TEXT_VECTOR = ReadWhere(
+    "a fusion, comments or clusters that read one vector of a text",
+    lambda config: config.reads_text_vector,
+    ("fusion.name",),
+)
+_IMAGE_VECTOR = ReadWhere(
+    "a fusion, a loss, comments or clusters that read one vector of a picture",
+    lambda config: config.reads_image_vector,
+    ("fusion.name", "encoders.image.name"),
+)
+_PICTURE_FILES = ReadWhere(
+    "an encoder of picture files",
+    lambda config: not config.reads_regions,
+    ("encoders.image.name",),
+)
+_CHECKPOINT = ReadWhere(
+    "an encoder that is not built in",
+    lambda config: config.encoders.image.name not in ("builtin", "regions"),
+    ("encoders.image.name",),
+)
+
+
 class TextEncoderSettings(Section):
     name: str = Field(
         "builtin",
         description="'builtin' (MiniLM), Hugging Face name or local folder",
         json_schema_extra=AFTER_TRAINING,
     )
-    pooling: Pooling = Field("mean", description="how token states become one vector")
+    pooling: Annotated[Pooling, _TEXT_VECTOR] = Field(
+        "mean", description="how token states become one vector"
+    )
     layers: int | None = Field(None, ge=1, description="transformer layers kept; none: all")
     max_length: int = Field(64, ge=4, description="tokens kept of a text, special tokens included")
     normalize: Literal["raw", "tweet"] = Field(
@@ -72,12 +107,16 @@ class ImageEncoderSettings(Section):
         " the features that the table's column names",
         json_schema_extra=AFTER_TRAINING,
     )
-    pooling: Pooling = Field("mean", description="how picture regions become one vector")
-    pixels: Literal["checkpoint", "quick"] = Field(
+    pooling: Annotated[Pooling, _IMAGE_VECTOR] = Field(
+        "mean", description="how picture regions become one vector"
+    )
+    pixels: Annotated[Literal["checkpoint", "quick"], _CHECKPOINT] = Field(
         "checkpoint",
         description="'quick': prepared by steps of our own even where the checkpoint's differ",
     )
-    layers: int | None = Field(None, ge=1, description="transformer layers kept; none: all")
+    layers: Annotated[int | None, _PICTURE_FILES] = Field(
+        None, ge=1, description="transformer layers kept; none: all"
+    )
     trainable: bool = Field(False, description="train the encoder; frozen ones are encoded once")
     frozen_layers: int = Field(
         0, ge=0, description="first layers, and what is below them, that do not train; 0: all train"
@@ -96,8 +135,8 @@ class ImageEncoderSettings(Section):
 
 
 class EncoderSettings(Section):
-    text: TextEncoderSettings = TextEncoderSettings()
-    image: ImageEncoderSettings = ImageEncoderSettings()
+    text: Annotated[TextEncoderSettings, _WORDS] = TextEncoderSettings()
+    image: Annotated[ImageEncoderSettings, _PICTURES] = ImageEncoderSettings()
     projection: int | None = Field(
         None,
         ge=1,
@@ -107,19 +146,19 @@ class EncoderSettings(Section):
     allow_download: bool = Field(
         False,
         description="let a Hugging Face name be fetched from the hub over the network",
-        json_schema_extra=OF_MACHINE,
+        json_schema_extra=OF_MACHINE | SAME_RESULT,
     )
     cache: Path | None = Field(
         None,
         description="folder of kept features; none: $POSTSENSE_CACHE or ~/.cache/postsense",
-        json_schema_extra=OF_MACHINE,
+        json_schema_extra=OF_MACHINE | SAME_RESULT,
     )
     threads: int = Field(
         0,
         ge=0,
         le=1024,
         description="CPU threads that encode; 0: all cores",
-        json_schema_extra=OF_MACHINE,
+        json_schema_extra=OF_MACHINE | SAME_RESULT,
     )
 
     @property

@@ -4,10 +4,56 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from postsense.config.section import Section, name_in
+from postsense.config.section import ReadWhere, Section, name_in
 from postsense.errors import nearest
 from postsense.registry.fusions import FUSIONS, Fusion
 from postsense.registry.losses import LOSSES, Loss
+
+
+def _read_by_fusions(setting: str) -> ReadWhere:
+    """Where a setting is read that some fusions name among theirs."""
+    names = [name for name, fusion in FUSIONS.items() if setting in fusion.settings]
+    return ReadWhere(
+        f"fusion.name={' or '.join(names)}",
+        lambda config: setting in config.fusion.declared.settings,
+        ("fusion.name",),
+    )
+
+
+_TRAINED_PICTURES = ReadWhere(
+    "encoders.image.trainable=true",
+    lambda config: config.encoders.image.trainable,
+    ("encoders.image.trainable",),
+)
+_ATTENTION = ReadWhere(
+    "fusion.interaction=attention",
+    lambda config: config.fusion.interaction == "attention",
+    ("fusion.interaction",),
+)
+_ITC = ReadWhere("losses.itc above 0", lambda config: config.losses.itc > 0, ("losses.itc",))
+_ITM = ReadWhere("losses.itm above 0", lambda config: config.losses.itm > 0, ("losses.itm",))
+_CONTRAST = ReadWhere(
+    "losses.intra_text, intra_image or inter_modal above 0", lambda config: config.losses.contrasts
+)
+_ALIGNED = ReadWhere(
+    "losses.itc, intra_text, intra_image or inter_modal above 0",
+    lambda config: config.losses.aligns,
+)
+_NO_OTHER_SPACE = ReadWhere(
+    "no encoders.projection, and a fusion other than cross_modal",
+    lambda config: config.encoders.projection is None and config.fusion.declared.aligned != "own",
+    ("encoders.projection", "fusion.name"),
+)
+_INTER_MODAL = ReadWhere(
+    "losses.inter_modal above 0",
+    lambda config: config.losses.inter_modal > 0,
+    ("losses.inter_modal",),
+)
+_SECOND = ReadWhere(
+    "losses.inter_step=second",
+    lambda config: config.losses.inter_step == "second",
+    ("losses.inter_step",),
+)
 
 
 class FusionSettings(Section):
@@ -17,20 +63,22 @@ class FusionSettings(Section):
     hidden: int = Field(
         256, ge=0, description="width F of the fused vector; 0: concat without a layer of its own"
     )
-    fidelity: Literal["corrected", "released"] = Field(
+    fidelity: Annotated[
+        Literal["corrected", "released"], _read_by_fusions("fidelity"), _ATTENTION
+    ] = Field(
         "corrected",
         description="'released': with the quirks of the authors' code, where it has any",
     )
-    picture_tokens: int = Field(
+    picture_tokens: Annotated[int, _read_by_fusions("picture_tokens"), _TRAINED_PICTURES] = Field(
         3, ge=1, le=1024, description="vectors of a picture that the bitransformer reads, at most"
     )
-    reader_width: int = Field(
+    reader_width: Annotated[int, _read_by_fusions("reader_width")] = Field(
         128, ge=2, multiple_of=2, description="width of read words and regions ('cross_modal')"
     )
-    shared_width: int = Field(
+    shared_width: Annotated[int, _read_by_fusions("shared_width")] = Field(
         32, ge=1, description="width P of the space of words and pictures ('cross_modal')"
     )
-    interaction: Literal["attention", "none"] = Field(
+    interaction: Annotated[Literal["attention", "none"], _read_by_fusions("interaction")] = Field(
         "attention",
         description="'none': words and pictures of 'cross_modal' do not attend before they join",
     )
@@ -57,11 +105,13 @@ class LossSettings(Section):
     itm: float = Field(
         0.0, ge=0, lt=1, description="weight of the image-text matching loss (beta_m)"
     )
-    itc_width: int = Field(512, ge=1, description="width of the vectors that are contrasted (P)")
-    temperature: float = Field(
+    itc_width: Annotated[int, _ALIGNED, _NO_OTHER_SPACE] = Field(
+        512, ge=1, description="width of the vectors that are contrasted (P)"
+    )
+    temperature: Annotated[float, _ITC] = Field(
         0.07, ge=0.01, description="temperature of ITC before training, which learns it"
     )
-    mismatched: float = Field(
+    mismatched: Annotated[float, _ITM] = Field(
         0.5, gt=0, lt=1, description="probability that ITM shows a picture with another text"
     )
     intra_text: float = Field(
@@ -73,16 +123,16 @@ class LossSettings(Section):
     inter_modal: float = Field(
         0.0, ge=0, description="weight of the supervised contrast of pictures with texts (L_clm)"
     )
-    inter_step: Literal["same", "second"] = Field(
+    inter_step: Annotated[Literal["same", "second"], _INTER_MODAL] = Field(
         "same", description="'second': inter_modal has an update of its own, if the gate opens"
     )
-    gate_threshold: float = Field(
+    gate_threshold: Annotated[float, _INTER_MODAL, _SECOND] = Field(
         2 / 3, ge=0, le=1, description="consistency from which the second step is left out"
     )
-    contrast_temperature: float = Field(
+    contrast_temperature: Annotated[float, _CONTRAST] = Field(
         0.07, ge=0.01, description="temperature of the supervised contrast, which stays (tau)"
     )
-    fidelity: Literal["corrected", "released"] = Field(
+    fidelity: Annotated[Literal["corrected", "released"], _CONTRAST] = Field(
         "corrected", description="'released': contrast and gate as in the code of SPP-SCL"
     )
 
@@ -99,6 +149,11 @@ class LossSettings(Section):
     def asked(self) -> tuple[Loss, ...]:
         """The losses whose weight is above 0, in the order of their table."""
         return tuple(loss for name, loss in LOSSES.items() if self.weight(name) > 0)
+
+    @property
+    def contrasts(self) -> bool:
+        """Whether posts are compared by their labels."""
+        return any(loss.labels for loss in self.asked)
 
     @property
     def aligns(self) -> bool:

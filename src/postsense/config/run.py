@@ -1,20 +1,36 @@
 """All settings of a run, and which of them fit together."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
 from postsense.config.corpus import CommentSettings, RetrievalSettings
 from postsense.config.data import DataSettings
 from postsense.config.encoders import EncoderSettings
+from postsense.config.fields import unread_settings
 from postsense.config.model import FusionSettings, LossSettings
-from postsense.config.section import Section, name_in
+from postsense.config.section import ReadWhere, Section, name_in
 from postsense.config.training import ClusteringSettings, SelfTrainingSettings, TrainingSettings
 from postsense.registry.encoders import WORD_NETWORKS
 from postsense.registry.fusions import FUSIONS
 from postsense.registry.inputs import INPUTS
 from postsense.registry.methods import METHODS, Method
+
+UNREAD_ALLOWED: Final = {"unread": "allowed"}
+"""Context of a validation that does not refuse what is set and not read."""
+
+_CORPUS = ReadWhere(
+    "a corpus", lambda config: config.retrieval.corpus is not None, ("retrieval.corpus",)
+)
+_SELF_TRAINING = ReadWhere(
+    "method=self_training", lambda config: config.declared_method.learns_from_corpus, ("method",)
+)
+_CLUSTERS = ReadWhere(
+    "method=cluster_pseudo_labels",
+    lambda config: not config.declared_method.learns_from_labels,
+    ("method",),
+)
 
 
 class Config(Section):
@@ -25,12 +41,12 @@ class Config(Section):
     data: DataSettings = DataSettings()
     encoders: EncoderSettings = EncoderSettings()
     retrieval: RetrievalSettings = RetrievalSettings()
-    comments: CommentSettings = CommentSettings()
+    comments: Annotated[CommentSettings, _CORPUS] = CommentSettings()
     fusion: FusionSettings = FusionSettings()
     losses: LossSettings = LossSettings()
     training: TrainingSettings = TrainingSettings()
-    self_training: SelfTrainingSettings = SelfTrainingSettings()
-    clustering: ClusteringSettings = ClusteringSettings()
+    self_training: Annotated[SelfTrainingSettings, _SELF_TRAINING] = SelfTrainingSettings()
+    clustering: Annotated[ClusteringSettings, _CLUSTERS] = ClusteringSettings()
 
     @property
     def declared_method(self) -> Method:
@@ -64,6 +80,55 @@ class Config(Section):
         """Whether the model reads hint comments: there is a corpus to take them from."""
         return self.retrieval.corpus is not None and self.comments.count > 0
 
+    @property
+    def reads_picture(self) -> bool:
+        """Whether the model reads pictures, be it as features of their regions."""
+        return "image" in self.inputs
+
+    @property
+    def reads_regions(self) -> bool:
+        """Whether pictures are read as region features that the table names."""
+        return self.reads_picture and not self.encoders.image.declared.trains
+
+    @property
+    def asks_corpus(self) -> bool:
+        """Whether similar posts are looked for in a corpus, for comments or to learn from."""
+        learns = self.declared_method.learns_from_corpus
+        return self.retrieval.corpus is not None and (self.comments.count > 0 or learns)
+
+    @property
+    def trains_encoder(self) -> bool:
+        """Whether an encoder that is read trains."""
+        text = self.reads_words and self.encoders.text.trainable
+        return text or (self.reads_picture and self.encoders.image.trainable)
+
+    @property
+    def reads_words_as_tokens(self) -> bool:
+        """Whether texts have a length, rather than being a vector each."""
+        inside = self.encoders.text.runs_inside or self.fusion.declared.sequences
+        return self.reads_words and inside
+
+    @property
+    def reads_text_vector(self) -> bool:
+        """Whether one vector of a text is read, or kept as what a frozen encoder says of it."""
+        fusion = self.fusion.declared
+        if not self.encoders.text.runs_inside or "text" in fusion.vectors:
+            return True
+        apart = self.reads_comments or not self.declared_method.learns_from_labels
+        return apart and not fusion.is_joint
+
+    @property
+    def reads_image_vector(self) -> bool:
+        """Whether one vector of a picture is read, or kept as what a frozen encoder says of it."""
+        fusion, inside = self.fusion.declared, self.encoders.image.runs_inside
+        if self.reads_regions or fusion.is_one_model:
+            return False
+        clustered = not self.declared_method.learns_from_labels
+        if not inside or "image" in fusion.vectors or clustered:
+            return True
+        asked = self.reads_comments and "image" in fusion.comment_vectors
+        return asked or (self.losses.aligns and fusion.aligned != "own")
+
     @model_validator(mode="before")
     @classmethod
     def _reads_layers(cls, values: Any) -> Any:
@@ -91,6 +156,13 @@ class Config(Section):
         self._refuse_unfit_method()
         self._refuse_unfit_encoders()
         self._refuse_unfit_fusion()
+        return self
+
+    @model_validator(mode="after")
+    def _is_read(self, info: ValidationInfo) -> "Config":
+        unread = {} if info.context == UNREAD_ALLOWED else unread_settings(self)
+        if unread:
+            raise ValueError("; ".join(unread.values()))
         return self
 
     def _refuse_unread_inputs(self) -> None:

@@ -1,17 +1,38 @@
-"""What every group of settings has in common."""
+"""What every group of settings has in common, and what a setting says of itself."""
 
-from typing import Any, Final
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, JsonValue
 from pydantic_core import PydanticCustomError
 
 from postsense.registry.table import Registry
 
+if TYPE_CHECKING:
+    from postsense.config.run import Config
+
 # what a field of settings may carry as json_schema_extra
 AFTER_TRAINING: Final[dict[str, JsonValue]] = {"after_training": True}
 """May be set where a trained model is used, too: it is about the posts or about this machine."""
 OF_MACHINE: Final[dict[str, JsonValue]] = {"after_training": True, "of_machine": True}
 """Is about this machine alone: a model that comes from elsewhere never decides it."""
+SAME_RESULT: Final[dict[str, JsonValue]] = {"same_result": True}
+"""Changes no result: a run goes on with another value of it."""
+
+
+@dataclass(frozen=True)
+class ReadWhere:
+    """Stands in the annotation of a setting, or of a section, that is not read everywhere.
+
+    combination: what it is read with, as a message says it: "training.schedule=step". holds:
+    whether all settings together are such a combination. decided_by: dotted keys of the settings
+    that decide, whose values a message tells.
+    """
+
+    combination: str
+    holds: Callable[["Config"], bool]
+    decided_by: tuple[str, ...] = ()
 
 
 class Section(BaseModel):

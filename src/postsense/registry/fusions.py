@@ -16,6 +16,8 @@ class Fusion:
         returns `fusion.joined.Joined`.
     reads: the inputs that it cannot do without. may_read: those that it reads too where the
         settings name a column for them.
+    vectors: the inputs of which it reads one vector, where they also come as tokens or regions;
+        comment_vectors: those of which it does only to look for comments.
     sequences: whether it reads tokens of words and regions of pictures, beside one vector each.
     encodes: inputs that reach it as token ids or pixels, since it encodes them itself, together
         with the others. encoder: what it does that with, the text encoder or a joint checkpoint.
@@ -39,6 +41,8 @@ class Fusion:
     build: str | Callable[..., Any]
     reads: tuple[str, ...] = ("text", "image")
     may_read: tuple[str, ...] = ()
+    vectors: tuple[str, ...] = ("text", "image")
+    comment_vectors: tuple[str, ...] = ()
     sequences: bool = False
     encodes: tuple[str, ...] = ()
     encoder: Literal["text", "vilt", "lxmert"] | None = None
@@ -80,6 +84,8 @@ FUSIONS = Registry(
             "cross_attention",
             "every word looks for the regions that concern it",
             "postsense.fusion.cross_attention:build",
+            vectors=("text",),
+            comment_vectors=("image",),
             may_read=("title",),
             sequences=True,
         ),
@@ -94,6 +100,7 @@ FUSIONS = Registry(
             "hierarchical",
             "words, picture and attributes, each under the eyes of all",
             "postsense.fusion.hierarchical:build",
+            vectors=("text",),
             reads=("text", "image", "attributes"),
             sequences=True,
             settings=(*_COMMON, "fidelity"),
@@ -103,6 +110,7 @@ FUSIONS = Registry(
             "bitransformer",
             "a text encoder reads the picture as some more words",
             "postsense.fusion.bitransformer:build",
+            vectors=(),
             encodes=("text",),
             encoder="text",
             settings=(*_COMMON, "picture_tokens"),
@@ -114,6 +122,7 @@ FUSIONS = Registry(
             "vilt",
             "one transformer for words and patches",
             "postsense.fusion.vilt:build",
+            vectors=(),
             encodes=("text", "image"),
             encoder="vilt",
             own_projection=True,
@@ -124,6 +133,7 @@ FUSIONS = Registry(
             "lxmert",
             "layers for words, for regions, and across both",
             "postsense.fusion.lxmert:build",
+            vectors=(),
             sequences=True,
             encodes=("text",),
             encoder="lxmert",
@@ -137,6 +147,7 @@ FUSIONS = Registry(
             "cross_modal",
             "words and picture in one space, each attending as the other asks",
             "postsense.fusion.cross_modal:build",
+            vectors=(),
             sequences=True,
             settings=(*_COMMON, "fidelity", "reader_width", "shared_width", "interaction"),
             text_layers=4,
@@ -149,6 +160,7 @@ FUSIONS = Registry(
             "text_only",
             "the words alone",
             "postsense.fusion.concat:build",
+            vectors=("text",),
             reads=("text",),
             may_read=("title",),
             may_lack_layer=True,
@@ -159,6 +171,7 @@ FUSIONS = Registry(
             "image_only",
             "the picture alone",
             "postsense.fusion.concat:build",
+            vectors=("image",),
             reads=("image",),
             may_lack_layer=True,
             aligned=None,

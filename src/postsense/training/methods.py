@@ -83,7 +83,8 @@ def prepare_splits(splits: Splits, config: Config, progress: Progress = silent) 
         load_object(method.prepare)(config)
     if method.learns_from_corpus and config.retrieval.corpus is None:
         fix = "Name one with --corpus; build it with 'postsense corpus build TABLE --out CORPUS'."
-        raise ConfigError("retrieval.corpus", "a corpus to learn from", "none", fix)
+        expected = f"a corpus for method={method.name} to learn from"
+        raise ConfigError("retrieval.corpus", expected, "none", fix)
     if is_main() and config.reads_words:
         warn_of_unread(splits.posts, config.encoders)
     held_out = np.concatenate([splits.val, splits.test])
