@@ -69,8 +69,9 @@ class Config(Section):
 
     @property
     def trains_encoder(self) -> bool:
-        """Whether an encoder that is read trains."""
-        text = self.fusion.reads_text and self.encoders.text.trainable
+        """Whether a pretrained encoder that is read trains; new networks are none."""
+        words = self.encoders.text
+        text = self.fusion.reads_text and words.trainable and words.network == "transformer"
         return text or (self.fusion.reads_image and self.encoders.image.trainable)
 
     @property
