@@ -8,6 +8,7 @@ from annotated_types import Ge, Gt, Le, Lt, MultipleOf
 from pydantic import TypeAdapter, ValidationError
 
 from postsense.config.fields import Setting
+from postsense.config.section import NameIn
 
 
 class NoOtherValueError(LookupError):
@@ -34,10 +35,15 @@ def other_values(setting: Setting, value: Any, spelled: Mapping[str, Sequence[An
 def is_choice(setting: Setting) -> bool:
     """Whether each of its values must make a difference, rather than one of several numbers."""
     kinds = _kinds(setting.field.annotation)
+    if any(isinstance(one, NameIn) for one in setting.field.metadata):
+        return True
     return any(get_origin(kind) is Literal or kind is bool for kind in kinds)
 
 
 def _candidates(setting: Setting, value: Any) -> Iterator[Any]:
+    for one in setting.field.metadata:
+        if isinstance(one, NameIn):
+            yield from one.registry
     for kind in _kinds(setting.field.annotation):
         if get_origin(kind) is Literal:
             yield from get_args(kind)

@@ -10,9 +10,9 @@ from postsense.config.section import (
     AFTER_TRAINING,
     OF_MACHINE,
     SAME_RESULT,
+    NameIn,
     ReadWhere,
     Section,
-    name_in,
 )
 from postsense.registry.encoders import (
     WORD_NETWORKS,
@@ -74,7 +74,7 @@ class TextEncoderSettings(Section):
         "words",
         description="emojis and signs that the vocabulary lacks; 'words': their names are read",
     )
-    network: Annotated[str, name_in(WORD_NETWORKS)] = Field(
+    network: Annotated[str, NameIn(WORD_NETWORKS)] = Field(
         "transformer",
         description="what reads the words: the checkpoint, or a new net over its word embeddings",
     )

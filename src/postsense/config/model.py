@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from postsense.config.section import ReadWhere, Section, name_in
+from postsense.config.section import NameIn, ReadWhere, Section
 from postsense.errors import nearest
 from postsense.registry.fusions import FUSIONS, Fusion
 from postsense.registry.losses import LOSSES, Loss
@@ -57,7 +57,7 @@ _SECOND = ReadWhere(
 
 
 class FusionSettings(Section):
-    name: Annotated[str, name_in(FUSIONS)] = Field(
+    name: Annotated[str, NameIn(FUSIONS)] = Field(
         "concat", description="how picture and words are joined"
     )
     hidden: int = Field(

@@ -10,7 +10,7 @@ from postsense.config.data import DataSettings
 from postsense.config.encoders import EncoderSettings
 from postsense.config.fields import unread_settings
 from postsense.config.model import FusionSettings, LossSettings
-from postsense.config.section import ReadWhere, Section, name_in
+from postsense.config.section import NameIn, ReadWhere, Section
 from postsense.config.training import ClusteringSettings, SelfTrainingSettings, TrainingSettings
 from postsense.registry.encoders import WORD_NETWORKS
 from postsense.registry.fusions import FUSIONS
@@ -36,7 +36,7 @@ _CLUSTERS = ReadWhere(
 class Config(Section):
     """All settings of a run."""
 
-    method: Annotated[str, name_in(METHODS)] = "supervised"
+    method: Annotated[str, NameIn(METHODS)] = "supervised"
     seed: int = Field(0, ge=0, lt=2**63, description="start of every random choice")
     data: DataSettings = DataSettings()
     encoders: EncoderSettings = EncoderSettings()
@@ -98,8 +98,9 @@ class Config(Section):
 
     @property
     def trains_encoder(self) -> bool:
-        """Whether an encoder that is read trains."""
-        text = self.reads_words and self.encoders.text.trainable
+        """Whether a pretrained encoder that is read trains; new networks are none."""
+        words = self.encoders.text
+        text = self.reads_words and words.trainable and words.declared.pretrained
         return text or (self.reads_picture and self.encoders.image.trainable)
 
     @property

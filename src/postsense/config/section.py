@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, JsonValue
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, JsonValue
+from pydantic_core import PydanticCustomError, core_schema
 
 from postsense.registry.table import Registry
 
@@ -41,14 +41,20 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
 
-def name_in(registry: Registry[Any]) -> AfterValidator:
-    """What a field is annotated with that names an entry of a table."""
+@dataclass(frozen=True)
+class NameIn:
+    """Stands in the annotation of a setting that names an entry of a table."""
 
-    def known(name: str) -> str:
-        if name not in registry:
-            *others, last = (f"'{one}'" for one in registry)
+    registry: Registry[Any]
+
+    def __get_pydantic_core_schema__(
+        self, source: type[Any], handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        return core_schema.no_info_after_validator_function(self._known, handler(source))
+
+    def _known(self, name: str) -> str:
+        if name not in self.registry:
+            *others, last = (f"'{one}'" for one in self.registry)
             problem, names = "input should be {names}", f"{', '.join(others)} or {last}"
             raise PydanticCustomError("unknown_name", problem, {"names": names})
         return name
-
-    return AfterValidator(known)

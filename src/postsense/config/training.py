@@ -16,9 +16,9 @@ _STEPS = ReadWhere(
     ("training.schedule",),
 )
 _ENCODER = ReadWhere(
-    "an encoder that trains",
+    "a pretrained encoder that trains",
     lambda config: config.trains_encoder,
-    ("encoders.text.trainable", "encoders.image.trainable", "fusion.name"),
+    ("encoders.text.trainable", "encoders.text.network", "encoders.image.trainable", "fusion.name"),
 )
 _VALIDATED = ReadWhere(
     "a method that learns from labels",
