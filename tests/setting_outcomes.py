@@ -16,15 +16,14 @@ from postsense.config import Config
 from postsense.data.loading import load_posts
 from postsense.data.reading import reading_of
 from postsense.data.splitting import Splits
-from postsense.inputs import PreparedPosts, columns_read, reads_pairs
+from postsense.inputs.preparation import PreparedPosts
 from postsense.posts import Posts
-from postsense.run_folder import _fingerprint
+from postsense.run_folder import fingerprint_splits
 from postsense.runs import _measure
 from postsense.training.labeled import TrainingData, new_model
 from postsense.training.methods import (
     Fitted,
     fit_classifier,
-    labels_train,
     prepare_splits,
     required_columns,
     split_for_method,
@@ -78,7 +77,7 @@ class Outcome:
 
     def _load(self, rows: Rows) -> Posts:
         config = self.config
-        reads = columns_read(config, "label", "split")
+        reads = config.columns_read("label", "split")
         reading = reading_of(config)
         require = required_columns(config)
         columns = config.data.columns
@@ -92,7 +91,7 @@ class Outcome:
         borrowed = prepared.borrowed
         return (
             [_parts(splits) for splits in (self.splits, carved)],
-            _fingerprint(self.splits, self.config),
+            fingerprint_splits(self.splits, self.config),
             prepared.bad,
             everything[np.arange(len(prepared.usable))],
             len(data.train),
@@ -102,9 +101,9 @@ class Outcome:
     def _data(self) -> TrainingData:
         prepared, classes = self.prepared, self.splits.classes
         train = np.intersect1d(self.splits.train, prepared.usable)
-        labeled = classes if labels_train(self.config) else None
-        with_contents = reads_pairs(self.config)
-        dataset = prepared.dataset(train, labeled, with_contents=with_contents)
+        labeled = classes if self.config.declared_method.learns_from_labels else None
+        aligns = any(loss.compares for loss in self.config.losses.asked)
+        dataset = prepared.dataset(train, labeled, aligns=aligns)
         return TrainingData(dataset, dataset, classes)
 
     def _model(self) -> Any:

@@ -288,7 +288,7 @@ def test_settings_that_do_not_fit_together_are_refused(overrides: list[str], mes
         ),
         (
             ["fusion.name=cross_modal", "fusion.interaction=none", "fusion.fidelity=released"],
-            "but fusion.name is 'cross_modal' and fusion.interaction is 'none'",
+            "is read with fusion.interaction=attention, but fusion.interaction is 'none'",
         ),
         (["comments.count=3"], "is read with a corpus, but retrieval.corpus is None"),
         (["losses.fidelity=released"], "is read with losses.intra_text, intra_image or inter_mod"),

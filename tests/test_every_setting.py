@@ -426,7 +426,7 @@ def _silent(
         return str(error)
     made, refused = list[bool](), 0
     for value in others:
-        if (setting.key, value) in ALIKE_HERE:
+        if (setting.key, str(value)) in ALIKE_HERE:
             continue
         try:
             config = scenario.configured(**{setting.key: value})

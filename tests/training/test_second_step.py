@@ -189,7 +189,7 @@ def test_statistics_behind_the_aligned_vectors_move_once_a_batch_in_two_steps(
     model, batch = cross_modal()
     fusion: Any = model.fusion
     assert isinstance(batch.text, Embeddings) and isinstance(batch.image, Embeddings)
-    columns = PostColumns(Given(batch.text), Given(batch.image))
+    columns = PostColumns({name: Given(batch[name]) for name in ("text", "image")})
     contents = np.arange(6).reshape(3, 2)
     train = PostDataset(columns, np.arange(3), np.array([0, 1, 0]), contents=contents)
     config = load_config(values={"method": "two_step_contrastive"})

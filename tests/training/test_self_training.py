@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from postsense.batches import PostColumns, PostDataset
 from torch import nn
 
 from postsense.classifier import Classifier
@@ -20,6 +19,7 @@ from postsense.data.loading import load_posts
 from postsense.data.splitting import split_posts
 from postsense.data.synthetic import write_synthetic_posts
 from postsense.errors import ConfigError, DataError
+from postsense.inputs.batches import PostColumns, PostDataset
 from postsense.posts import Posts
 from postsense.retrieval.borrowing import Pairs
 from postsense.runs import train_run
@@ -164,7 +164,7 @@ def test_what_counts_keeps_its_own_targets_where_others_count_for_nothing() -> N
     pseudo = PseudoLabels(probs, np.array([0.0, 0.5, 0.0, 1.0], dtype=np.float32))
     queries, rows = np.array([0, 0, 1, 1]), np.array([5, 6, 7, 8])
     pairs = Pairs(load_posts([{"text": "a"}]), queries, rows, np.arange(4), np.ones(4))
-    dataset = PostDataset(PostColumns(), rows, comment_rows=queries)
+    dataset = PostDataset(PostColumns({}), rows, comment_rows=queries)
     unlabeled = self_training._Unlabeled(dataset, pairs, [])
 
     counted = self_training._stream(pseudo, unlabeled, load_config()).dataset
