@@ -256,7 +256,7 @@ TRAINED = "encoders.text.trainable=true"
         (["encoders.text.network=bilstm"], "'bilstm' is new: trainable=true"),
         (["encoders.image.frozen_layers=2"], "frozen_layers needs encoders.image.trainable=true"),
         (["fusion.name=bitransformer"], "needs encoders.text.trainable=true"),
-        (["fusion.name=image_only", "retrieval.corpus=c"], "comments are words"),
+        (["fusion.name=image_only", "retrieval.corpus=c"], "are words, which"),
     ],
 )
 def test_settings_that_do_not_fit_together_are_refused(overrides: list[str], message: str) -> None:

@@ -169,7 +169,10 @@ class Config(Section):
     def _refuse_unread_inputs(self) -> None:
         name, fusion = self.fusion.name, self.fusion.declared
         if self.reads_comments and fusion.comments is None:
-            raise ValueError(f"comments are words, which '{name}' does not read: comments.count=0")
+            raise ValueError(
+                f"comments that retrieval.corpus lends are words, which '{name}' does not read:"
+                " comments.count=0"
+            )
         for column, one in INPUTS.items():
             if one.optional and column in self.data.columns.sources and column not in self.inputs:
                 able = [other for other, known in FUSIONS.items() if column in known.may_read]
