@@ -124,7 +124,7 @@ class Outcome:
         model, trained = fitted.classifier.model, fitted.trained
         measured = _measure(fitted.classifier, self.splits, self.prepared)
         report = trained.report
-        rounds = [(one["epochs"], one["best_epoch"]) for one in report.get("rounds", ())]
+        rounds = [[*one.values()][1:] for one in report.get("rounds", ())]  # all but its name
         said = [report.get(name) for name in ("kept", "second_steps", "mapping")]
         state = (trained.state.history, trained.state.best_epoch, trained.state.best_score)
         return (

@@ -237,7 +237,7 @@ TRAINED = "encoders.text.trainable=true"
                 "encoders.image.trainable=true",
                 "encoders.image.layers=2",
             ],
-            "set layers and frozen_layers under encoders.text",
+            "set encoders.text.layers and frozen_layers",
         ),
         (["training.gradient_checkpointing=true"], "needs an encoder that trains"),
         (["losses.itm=0.1", "fusion.name=text_only"], "need a fusion that reads text and picture"),

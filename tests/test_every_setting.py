@@ -306,6 +306,8 @@ SCENARIOS: dict[str, dict[str, Any]] = {
         "method": "self_training",
         "self_training.rounds": 2,
         "self_training.weighting": "adaptive",
+        "self_training.threshold": 0.2,
+        "training.select_by": "loss",
         "training.epochs": 3,
     },
     "self_training without comments": {
@@ -315,6 +317,7 @@ SCENARIOS: dict[str, dict[str, Any]] = {
         "retrieval.min_score": -1.0,
         "comments.count": 0,
         "method": "self_training",
+        "training.select_by": "loss",
         "self_training.rounds": 1,
     },
     "cluster_pseudo_labels": {

@@ -272,6 +272,6 @@ class Config(Section):
             )
         if image.layers is not None or image.frozen_layers > 0:
             raise ValueError(
-                f"fusion '{fusion.name}' is one model: set layers and frozen_layers under"
-                " encoders.text"
+                f"fusion '{fusion.name}' is one model: set encoders.text.layers and frozen_layers,"
+                " not encoders.image.layers and frozen_layers"
             )
