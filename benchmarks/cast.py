@@ -18,20 +18,20 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from postsense.ablation import ablate
 from postsense.config import Columns, CorpusSettings, RetrievalSettings
-from postsense.config_loading import load_config
+from postsense.config.loading import load_config
 from postsense.corpus.building import build_corpus
 from postsense.corpus.reading import open_corpus
 from postsense.data.loading import load_posts
 from postsense.data.synthetic import write_synthetic_posts
 from postsense.posts import Posts
-from postsense.results import compare_run_folders
 from postsense.retrieval.comments import GENERIC_PHRASES, genericness
 from postsense.retrieval.indexing import index_once
 from postsense.retrieval.queries import embed_queries, embed_words
 from postsense.retrieval.search import open_searcher
-from postsense.runs import train_run
+from postsense.runs.ablation import ablate
+from postsense.runs.comparison import compare_run_folders
+from postsense.runs.training import train_run
 
 CORPUS_SETS = ("mediaeval16", "caption_contest", "threads_semeval17", "threads_reddit")
 FEW = {"data.train_fraction": 0.1, "training.batch_size": 32}

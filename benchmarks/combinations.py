@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from cast import FEW, corpus_of, print_comparison, real_corpus
-from postsense.config_loading import load_config
+from postsense.config.loading import load_config
 from postsense.data.loading import load_posts
-from postsense.results import compare_run_folders
-from postsense.runs import train_run
+from postsense.runs.comparison import compare_run_folders
+from postsense.runs.training import train_run
 
 CONTRAST = {
     "losses.classification": 5.0,

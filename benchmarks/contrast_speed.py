@@ -20,16 +20,16 @@ import numpy as np
 from sklearn.cluster import KMeans
 
 from postsense.config import ClusteringSettings, Config
-from postsense.config_loading import load_config
+from postsense.config.loading import load_config
 from postsense.data.loading import load_posts
 from postsense.data.splitting import Splits
 from postsense.posts import Posts
-from postsense.runs import train_run
-from postsense.training import cluster_pseudo_labels
+from postsense.runs.training import train_run
 from postsense.training.clusters import cluster_vectors, equal_scaled
+from postsense.training.fitting import prepare_splits, split_for_method
 from postsense.training.labeled import TrainingData, labeled_phase, new_model
 from postsense.training.loop import run_phase
-from postsense.training.methods import prepare_splits, split_for_method
+from postsense.training.methods import cluster_pseudo_labels
 
 RELEASED = {"encoders.text.fidelity": "released", "encoders.image.fidelity": "released"}
 REPEATS = 3

@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from postsense.config import Config
-from postsense.config_loading import parse_config
+from postsense.config.loading import parse_config
 from postsense.data.batching import epoch_batches
 from postsense.data.images import decode_picture, normalize_pixels, read_picture
 from postsense.data.loading import load_posts
@@ -35,7 +35,7 @@ from postsense.encoders.processors import picture_policy
 from postsense.inputs.batches import Pixels, PostBatch, PostDataset, TokenIds
 from postsense.inputs.preparation import PreparedPosts, prepare_posts
 from postsense.losses.image_text import image_text_matching_loss
-from postsense.model import PostModel
+from postsense.model.post_model import PostModel
 from postsense.posts import Posts
 from postsense.training.labeled import TrainingData, new_model
 from postsense.training.mismatches import show_mismatches

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from comparison_rows import against, scores
-from postsense.config_loading import load_config
+from postsense.config.loading import load_config
 from postsense.data.loading import load_posts
-from postsense.results import compare_run_folders
-from postsense.runs import train_run
+from postsense.runs.comparison import compare_run_folders
+from postsense.runs.training import train_run
 
 LOSSES = {
     "base": {},

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from postsense.config import Config
-from postsense.config_loading import load_config
+from postsense.config.loading import load_config
 from postsense.data.loading import load_posts
 from postsense.data.relabeling import relabel_table
 from postsense.evaluation.cluster_names import name_clusters
@@ -32,7 +32,7 @@ from postsense.evaluation.metrics import classification_metrics
 from postsense.evaluation.task_pairs import pair_metrics
 from postsense.inputs.preparation import prepare_posts
 from postsense.posts import Posts
-from postsense.runs import load_run, train_run
+from postsense.runs.training import load_run, train_run
 from postsense.training.clusters import cluster_vectors, equal_scaled
 
 Array = np.ndarray[Any, Any]

@@ -20,15 +20,15 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from postsense.classifier import predict_rows
 from postsense.config import Config
-from postsense.config_loading import load_config
+from postsense.config.loading import load_config
 from postsense.data.loading import load_posts
 from postsense.data.splitting import Splits, split_posts
 from postsense.inputs.preparation import PreparedPosts, prepare_posts
-from postsense.results import compare_run_folders
-from postsense.runs import train_run
-from postsense.training.methods import fit_classifier
+from postsense.prediction.classifier import predict_rows
+from postsense.runs.comparison import compare_run_folders
+from postsense.runs.training import train_run
+from postsense.training.fitting import fit_classifier
 
 SEEDS = 5
 PENALTIES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)

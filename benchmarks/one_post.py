@@ -18,17 +18,17 @@ from typing import Any
 
 import numpy as np
 
-from postsense.classifier import Predictions, average_predictions
 from postsense.config import CorpusSettings
-from postsense.config_loading import load_config
+from postsense.config.loading import load_config
 from postsense.corpus.building import build_corpus
 from postsense.data.loading import load_posts
 from postsense.data.synthetic import write_synthetic_posts
+from postsense.parallel.processes import available_cores
 from postsense.posts import Posts
-from postsense.prediction import Predictor
-from postsense.processes import available_cores
+from postsense.prediction.classifier import Predictions, average_predictions
+from postsense.predictor import Predictor
 from postsense.retrieval.indexing import index_corpus
-from postsense.runs import load_run, train_run
+from postsense.runs.training import load_run, train_run
 
 WARM_UP = 3  # posts that do not count
 TARGET_MS = 60

@@ -25,14 +25,14 @@ import torch
 
 from combinations import CONTRAST
 from comparison_rows import against, scores
-from postsense.classifier import Classifier
-from postsense.config_loading import load_config
+from postsense.config.loading import load_config
 from postsense.data.loading import load_posts
 from postsense.evaluation.metrics import classification_metrics
 from postsense.inputs.preparation import prepare_posts
-from postsense.results import compare_run_folders
-from postsense.run_folder import read_json
-from postsense.runs import load_run, train_run
+from postsense.prediction.classifier import Classifier
+from postsense.runs.comparison import compare_run_folders
+from postsense.runs.folder import read_json
+from postsense.runs.training import load_run, train_run
 
 FULL: dict[str, Any] = {}
 MAIN = {"concat": FULL, "concat + two-step contrast": CONTRAST, "spp-scl": FULL}

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from comparison_rows import METRICS
-from postsense.config_loading import load_config
+from postsense.config.loading import load_config
 from postsense.data.loading import load_posts
-from postsense.runs import train_run
+from postsense.runs.training import train_run
 
 FOLDS, VAL = 3, 0.1
 FEW = {"data.train_fraction": 0.1, "training.batch_size": 32}

@@ -8,7 +8,7 @@ import sys
 from statistics import median
 from time import perf_counter
 
-HELP = "import sys; sys.argv = ['postsense', '--help']; from postsense.cli import main"
+HELP = "import sys; sys.argv = ['postsense', '--help']; from postsense.commands.main import main"
 
 
 def main() -> None:

@@ -165,9 +165,9 @@ def draw_picture(tmp_path: Path) -> Callable[[str, int], str]:
 @pytest.fixture(scope="session")
 def trained_run(tmp_path_factory: pytest.TempPathFactory, posts_file: Path) -> Path:
     """A run of preset concat on the 45 posts, with the two seeds 0 and 1. Not to be changed."""
-    from postsense.config_loading import load_config
+    from postsense.config.loading import load_config
     from postsense.data.loading import load_posts
-    from postsense.runs import train_run
+    from postsense.runs.training import train_run
 
     values = {"training.epochs": 8, "training.learning_rate": 0.01, "training.device": "cpu"}
     folder = tmp_path_factory.mktemp("trained") / "run"
@@ -204,7 +204,7 @@ def postsense(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., Outcome]:
     """`postsense(*arguments)` runs the command line in this process."""
-    from postsense.cli import main
+    from postsense.commands.main import main
 
     def run(*arguments: object) -> Outcome:
         monkeypatch.setattr(sys, "argv", ["postsense", *map(str, arguments)])

@@ -11,7 +11,7 @@ SCRIPT = """
 import json, sys
 sys.path.insert(0, {tests!r})
 {prepare}
-from postsense.cli import main
+from postsense.commands.main import main
 for words in json.loads(sys.argv.pop()):
     sys.argv = ["postsense", *words]
     try:

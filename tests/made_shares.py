@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from postsense.config_loading import load_config
+from postsense.config.loading import load_config
 from postsense.data.loading import load_posts
 from postsense.estimator import PostClassifier
 from postsense.inputs.batches import Comments, TokenIds
-from postsense.parallel import add_up_gradients, copy_statistics, split_across_processes
-from postsense.processes import is_main, main_first, part_ways, together
-from postsense.runs import train_run
+from postsense.parallel.distributed import add_up_gradients, copy_statistics, split_across_processes
+from postsense.parallel.processes import is_main, main_first, part_ways, together
+from postsense.runs.training import train_run
 
 
 @dataclass(frozen=True)

@@ -18,16 +18,16 @@ from postsense.data.reading import reading_of
 from postsense.data.splitting import Splits
 from postsense.inputs.preparation import PreparedPosts
 from postsense.posts import Posts
-from postsense.run_folder import fingerprint_splits
-from postsense.runs import _measure
-from postsense.training.labeled import TrainingData, new_model
-from postsense.training.methods import (
+from postsense.runs.folder import fingerprint_splits
+from postsense.runs.training import _measure
+from postsense.training.fitting import (
     Fitted,
     fit_classifier,
     prepare_splits,
     required_columns,
     split_for_method,
 )
+from postsense.training.labeled import TrainingData, new_model
 
 Rows = Sequence[Mapping[str, Any]]
 PREPARED, BUILT, TRAINED = range(3)

@@ -13,18 +13,18 @@ from torch.nn import functional as F
 
 from postsense import PostClassifier
 from postsense.config import Config, FusionSettings, LossSettings
-from postsense.config_loading import load_config
+from postsense.config.loading import load_config
 from postsense.encoders.embeddings import Embeddings
 from postsense.errors import ConfigError
 from postsense.fusion.given import Given
 from postsense.fusion.joined import Joined
 from postsense.inputs.batches import PostBatch
 from postsense.losses.total import Weighted
-from postsense.outputs import PostOutput
+from postsense.model.outputs import PostOutput
 from postsense.progress import Progress
 from postsense.registry import FUSIONS, LOSSES, METHODS, Fusion, Loss, Method
 from postsense.training.labeled import TrainingData
-from postsense.training.supervised import train_supervised
+from postsense.training.methods.supervised import train_supervised
 from postsense.training.trained import Trained
 
 Rows = list[dict[str, Any]]
@@ -134,7 +134,7 @@ def test_an_added_loss_is_weighed_minimised_and_reported(
 
 
 def _history(run: Path) -> list[dict[str, float]]:
-    from postsense.run_folder import read_json
+    from postsense.runs.folder import read_json
 
     history: list[dict[str, float]] = read_json(run / "seed-0" / "metrics.json")["history"]
     return history

@@ -13,8 +13,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from postsense.atomic import allocate, replacing, write_json
 from postsense.errors import DiskFullError
+from postsense.files.atomic import allocate, replacing, write_json
 
 
 def write_half(target: Path) -> None:

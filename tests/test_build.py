@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 import torch
 
-from postsense.build import build_model, load_encoders
 from postsense.config import Config, FusionSettings, LossSettings
-from postsense.config_loading import load_config, parse_config, preset_names
+from postsense.config.loading import load_config, parse_config, preset_names
 from postsense.errors import EncoderError
 from postsense.fusion.concat import Concat
 from postsense.fusion.cross_attention import CrossAttention
-from postsense.model import PostModel
+from postsense.model.build import build_model, load_encoders
+from postsense.model.post_model import PostModel
 
 
 def build(config: Config, seed: int = 0, *, pretrained: bool = True) -> PostModel:

@@ -8,12 +8,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from postsense.classifier import Classifier, Predictions, average_predictions
-from postsense.config_loading import load_config
+from postsense.config.loading import load_config
 from postsense.data.bad_rows import BadRow
 from postsense.data.loading import load_posts
 from postsense.errors import DataError
-from postsense.runs import load_run, train_run
+from postsense.prediction.classifier import Classifier, Predictions, average_predictions
+from postsense.runs.training import load_run, train_run
 
 Rows = list[dict[str, Any]]
 

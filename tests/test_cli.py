@@ -489,7 +489,7 @@ HEAVY = "{'torch', 'transformers', 'sklearn', 'pyarrow', 'numpy', 'onnxruntime'}
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     code = (
         f"import sys; sys.argv = ['postsense', *{arguments}]\n"
-        "from postsense.cli import main\n"
+        "from postsense.commands.main import main\n"
         f"try: main()\nexcept SystemExit: pass\nprint(sorted({HEAVY} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -634,9 +634,9 @@ UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A table whose ids, labels, texts, columns and name hold control characters, and a run."""
-    from postsense.config_loading import load_config
+    from postsense.config.loading import load_config
     from postsense.data.loading import load_posts
-    from postsense.runs import train_run
+    from postsense.runs.training import train_run
 
     folder, splits = tmp_path_factory.mktemp("hostile"), ("train", "train", "train", "val", "test")
     rows = [

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from postsense.config import Config
 from postsense.config.fields import settings_in, value_of
-from postsense.config_loading import (
+from postsense.config.loading import (
     load_config,
     load_corpus_settings,
     parse_config,

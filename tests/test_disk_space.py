@@ -2,8 +2,8 @@ import errno
 
 import pytest
 
-from postsense.disk_space import needing_room
 from postsense.errors import DiskFullError
+from postsense.files.disk_space import needing_room
 
 SAID = [
     OSError(errno.ENOSPC, "No space left on device", "/data/x"),

@@ -18,7 +18,7 @@ from corpus.made_posts import build, row, tiny_settings
 from other_values import NoOtherValueError, is_choice, other_values
 from postsense.config import Config, LossSettings
 from postsense.config.fields import Setting, settings_in
-from postsense.config_loading import load_config
+from postsense.config.loading import load_config
 from postsense.encoders import backbone, frozen
 from postsense.errors import ConfigError, PostsenseError
 from postsense.losses.total import Weighted
@@ -370,7 +370,7 @@ def start(
 
     def run(scenario: Scenario) -> str:
         from postsense.data.loading import load_posts
-        from postsense.runs import train_run
+        from postsense.runs.training import train_run
 
         folder = tmp_path_factory.mktemp("start") / "run"
         config = scenario.configured(seed=7, **{"training.epochs": 1})

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from postsense.files import UnreadableFileError, open_regular, read_regular
+from postsense.files.regular import UnreadableFileError, open_regular, read_regular
 
 
 def test_a_regular_file_is_read(tmp_path: Path) -> None:

@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 
 from conftest import Outcome
-from postsense import runs
-from postsense.config_loading import load_config
+from postsense.config.loading import load_config
 from postsense.data.loading import load_posts
 from postsense.discovery import discover as discovery
 from postsense.discovery.discover import SETTINGS, discover
 from postsense.errors import DataError
 from postsense.posts import Posts
-from postsense.run_folder import fingerprint_splits, fingerprint_unlabeled
-from postsense.runs import train_run
-from postsense.training.methods import split_for_method
+from postsense.runs import training as runs
+from postsense.runs.folder import fingerprint_splits, fingerprint_unlabeled
+from postsense.runs.training import train_run
+from postsense.training.fitting import split_for_method
 
 CLI = Callable[..., Outcome]
 TEXT_ONLY = ("--set", "fusion.name=text_only", "--set", "training.device=cpu")

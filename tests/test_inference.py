@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from postsense import inference
-from postsense.build import InnerEncoders, build_model
-from postsense.config_loading import parse_config
+from postsense.config.loading import parse_config
 from postsense.encoders.backbone import TextEncoder, load_text_backbone
 from postsense.encoders.features import Encoded, FeatureColumn, FeatureStore
-from postsense.inference import predict_logits, predict_outputs, softmax
 from postsense.inputs.batches import PostColumns, PostDataset, TokenColumn, TokenIds
-from postsense.model import PostModel
+from postsense.model.build import InnerEncoders, build_model
+from postsense.model.post_model import PostModel
+from postsense.prediction import inference
+from postsense.prediction.inference import predict_logits, predict_outputs, softmax
 from tolerances import rounding
 
 Array = np.ndarray[Any, Any]

@@ -15,9 +15,8 @@ from safetensors.torch import save_file
 
 from postsense.config import Config
 from postsense.config.data import DataSettings
-from postsense.config_loading import parse_config, parse_said
+from postsense.config.loading import parse_config, parse_said
 from postsense.data.loading import load_posts
-from postsense.device import pick_device
 from postsense.encoders import frozen
 from postsense.encoders.embeddings import Embeddings
 from postsense.encoders.frozen import FrozenTextEncoder
@@ -25,6 +24,7 @@ from postsense.encoders.processors import load_tokenizer
 from postsense.errors import DataError
 from postsense.inputs.batches import Pixels, TokenIds
 from postsense.inputs.preparation import prepare_posts, what_pictures_show
+from postsense.parallel.device import pick_device
 from postsense.posts import Posts
 
 Settings = Callable[..., Config]

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from postsense.config import Config
-from postsense.config_loading import load_config
+from postsense.config.loading import load_config
 from postsense.data.loading import load_posts
 from postsense.posts import Posts
-from postsense.runs import train_run
+from postsense.runs.training import train_run
 
 CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir"}
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from postsense.config_loading import load_config
+from postsense.config.loading import load_config
+from postsense.config.local import after_training, load_local, without_machine
 from postsense.errors import ConfigError
-from postsense.local_settings import after_training, load_local, without_machine
 
 TRAINED = load_config(values={"fusion.hidden": 8, "retrieval.corpus": "/corpora/a"})
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from postsense.errors import BusyError
-from postsense.locking import LOCK_FILES, writing_to
+from postsense.files.locking import LOCK_FILES, writing_to
 
 
 def names_in(folder):
@@ -16,7 +16,7 @@ def names_in(folder):
 HOLD = """
 import sys, time
 from pathlib import Path
-from postsense.locking import writing_to
+from postsense.files.locking import writing_to
 with writing_to(Path(sys.argv[1]), "corpus add"):
     print("held", flush=True)
     time.sleep(60)
@@ -80,7 +80,7 @@ def test_many_processes_take_turns_and_never_two_at_once(tmp_path):
 import sys, time
 from pathlib import Path
 from postsense.errors import BusyError
-from postsense.locking import writing_to
+from postsense.files.locking import writing_to
 folder, done = Path(sys.argv[1]), 0
 while done < 20:
     try:

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from postsense.files import UnreadableFileError
-from postsense.mapped import map_array
+from postsense.files.mapped import map_array
+from postsense.files.regular import UnreadableFileError
 
 VALUES = np.arange(12, dtype=np.float16).reshape(3, 4)
 

@@ -12,7 +12,7 @@ from postsense.encoders.embeddings import Embeddings
 from postsense.fusion.concat import Concat
 from postsense.fusion.cross_attention import CrossAttention
 from postsense.inputs.batches import PostBatch, TokenIds
-from postsense.model import Branch, PostModel
+from postsense.model.post_model import Branch, PostModel
 
 TEXT_DIM, IMAGE_DIM, HIDDEN, CLASSES = 4, 3, 6, 3
 

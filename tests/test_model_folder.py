@@ -13,17 +13,17 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from postsense.classifier import Classifier
-from postsense.config_loading import load_config
+from postsense.config.loading import load_config
+from postsense.config.local import without_machine
 from postsense.data.loading import load_posts
 from postsense.data.splitting import split_posts
 from postsense.errors import ModelError, PostsenseError
 from postsense.inputs.preparation import prepare_posts
-from postsense.local_settings import without_machine
-from postsense.model_description import digest_of
-from postsense.model_files import file_hashes
-from postsense.model_folder import load_model, save_model
-from postsense.training.methods import fit_classifier
+from postsense.prediction.classifier import Classifier
+from postsense.saving.description import digest_of
+from postsense.saving.files import file_hashes
+from postsense.saving.folder import load_model, save_model
+from postsense.training.fitting import fit_classifier
 
 Rows = list[dict[str, Any]]
 
@@ -149,7 +149,7 @@ def test_a_model_that_cannot_be_saved_leaves_the_old_one(
         raise OSError("disk full")
 
     before, classifier = (folder / "model.json").read_bytes(), load_model(folder)
-    monkeypatch.setattr("postsense.model_folder.write_json", fail)
+    monkeypatch.setattr("postsense.saving.folder.write_json", fail)
     with pytest.raises(OSError, match="disk full"):
         save_model(classifier, folder)
     assert (folder / "model.json").read_bytes() == before

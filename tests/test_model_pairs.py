@@ -8,7 +8,6 @@ from torch import nn
 
 from postsense.config import LossSettings
 from postsense.encoders.embeddings import Embeddings
-from postsense.fusion.alignment import Alignment
 from postsense.fusion.attention import BilinearAttention
 from postsense.fusion.comments import CommentVectors, WithComments
 from postsense.fusion.concat import Concat
@@ -16,7 +15,8 @@ from postsense.fusion.cross_attention import CrossAttention
 from postsense.fusion.joined import Joined
 from postsense.inputs.batches import PostBatch
 from postsense.losses.image_text import contrastive_term, matching_term
-from postsense.model import Branch, PostModel
+from postsense.model.alignment import Alignment
+from postsense.model.post_model import Branch, PostModel
 
 DIM, HIDDEN, POSTS = 4, 6, 5
 SWAPS = torch.tensor([0, 3, 2, 4, 4])  # posts 1 and 3 with other words

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from postsense import PostClassifier
-from postsense.config_loading import load_config
+from postsense.config.loading import load_config
+from postsense.config.local import load_local
 from postsense.errors import ConfigError, EncoderError, ModelError, PostsenseError
-from postsense.local_settings import load_local
-from postsense.model_description import digest_of, read_description
-from postsense.model_folder import load_model
-from postsense.model_places import corpus_id, found_corpus, from_root
+from postsense.saving.description import digest_of, read_description
+from postsense.saving.folder import load_model
+from postsense.saving.places import corpus_id, found_corpus, from_root
 
 Rows = list[dict[str, Any]]
 OLD = Path(__file__).parent / "fixtures" / "model-of-format-1-frozen"
@@ -132,7 +132,7 @@ def test_a_hub_name_is_looked_up_in_the_cache_alone(
         asked.append(allow_download)
         raise EncoderError(where, "a model", name)
 
-    monkeypatch.setattr("postsense.model_places.checkpoint_folder", look)
+    monkeypatch.setattr("postsense.saving.places.checkpoint_folder", look)
     edit(moved, "encoders.text.name", "org/model")
     edit(moved, "encoders.allow_download", True)
     for local in (load_local(), load_local(None, ["encoders.allow_download=true"])):

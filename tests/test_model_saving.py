@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from postsense import PostClassifier
-from postsense.atomic import replacing_folder, whole_folder
-from postsense.classifier import Classifier
 from postsense.errors import ModelError
-from postsense.model_folder import load_model, save_model
+from postsense.files.atomic import replacing_folder, whole_folder
+from postsense.prediction.classifier import Classifier
+from postsense.saving.folder import load_model, save_model
 
 OLD = Path(__file__).parent / "fixtures" / "model-of-format-1-frozen"
 
@@ -199,7 +199,7 @@ def test_two_savers_at_once_both_end_and_leave_one_model(
 REPLACE_FOR_EVER = """
 import itertools, sys
 from pathlib import Path
-from postsense import atomic
+from postsense.files import atomic
 if sys.argv[2] == "aside":  # as where the system cannot exchange two folders
     atomic._exchanged = lambda *_: False
 for number in itertools.count():

@@ -16,10 +16,10 @@ from safetensors.torch import load_file, save_file
 
 from postsense.data.loading import load_posts
 from postsense.errors import ModelError, PostsenseError
-from postsense.model_description import digest_of
-from postsense.model_files import file_hashes, own_keys, sha256
-from postsense.model_folder import load_model, save_model
 from postsense.posts import Posts
+from postsense.saving.description import digest_of
+from postsense.saving.files import file_hashes, own_keys, sha256
+from postsense.saving.folder import load_model, save_model
 
 FIXTURES = Path(__file__).parent / "fixtures"
 KINDS = ("frozen", "trained")

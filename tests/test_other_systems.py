@@ -11,8 +11,8 @@ import pytest
 
 from fresh_process import run_verbs
 from other_systems import POSIX_NAMES
-from postsense.atomic import replacing
-from postsense.processes import available_cores
+from postsense.files.atomic import replacing
+from postsense.parallel.processes import available_cores
 
 QUICK = ("--set", "training.epochs=1", "--set", "training.batch_size=16")
 KEEP = ("--keep-without-comments", "--language", "any")

@@ -16,13 +16,13 @@ import torch
 from safetensors.torch import load_file
 
 from made_shares import gradients
-from postsense import cli
-from postsense.config_loading import load_config
+from postsense.commands import main as cli
+from postsense.config.loading import load_config
 from postsense.data.loading import load_posts
 from postsense.errors import RunError
-from postsense.processes import are_together, is_main, process_count, together
-from postsense.run_folder import read_json
-from postsense.runs import load_run, train_run
+from postsense.parallel.processes import are_together, is_main, process_count, together
+from postsense.runs.folder import read_json
+from postsense.runs.training import load_run, train_run
 
 LIMIT_S = 900  # of processes that wait for each other for ever
 MODEL = "seed-0/model/weights.safetensors"

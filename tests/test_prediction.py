@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from postsense.classifier import Classifier, Predictions, average_predictions
-from postsense.config_loading import load_config
+from postsense.config.loading import load_config
 from postsense.corpus.removal import remove_posts
 from postsense.data.loading import load_posts
 from postsense.data.synthetic import write_synthetic_posts
@@ -20,9 +19,10 @@ from postsense.encoders.frozen import FrozenImageEncoder, FrozenTextEncoder
 from postsense.errors import CorpusError
 from postsense.estimator import PostClassifier
 from postsense.posts import Posts
-from postsense.prediction import Predictor
+from postsense.prediction.classifier import Classifier, Predictions, average_predictions
+from postsense.predictor import Predictor
 from postsense.retrieval import opened
-from postsense.runs import load_run, train_run
+from postsense.runs.training import load_run, train_run
 
 QUICK = {"training.epochs": 1, "training.device": "cpu", "training.batch_size": 16}
 

@@ -10,14 +10,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from postsense.classifier import average_predictions
 from postsense.config import Config
-from postsense.config_loading import load_config, preset_names
+from postsense.config.loading import load_config, preset_names
 from postsense.data.loading import load_posts
 from postsense.encoders.backbone import EncoderNetwork
 from postsense.inputs.preparation import prepare_posts
 from postsense.posts import Posts
-from postsense.runs import load_run, train_run
+from postsense.prediction.classifier import average_predictions
+from postsense.runs.training import load_run, train_run
 from postsense.training.labeled import TrainingData, new_model
 
 TINY = {

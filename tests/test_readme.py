@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import typer
 
-from postsense.cli import app
-from postsense.config_loading import load_config, preset_names
+from postsense.commands.main import app
+from postsense.config.loading import load_config, preset_names
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

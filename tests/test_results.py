@@ -13,10 +13,10 @@ from safetensors.torch import load_file, save_file
 
 from postsense.errors import ConfigError, DataError, RunError
 from postsense.evaluation.compare import compare_runs, seed_scores
-from postsense.model_description import digest_of
-from postsense.model_files import file_hashes
-from postsense.results import compare_run_folders, read_predictions
-from postsense.run_folder import read_json
+from postsense.runs.comparison import compare_run_folders, read_predictions
+from postsense.runs.folder import read_json
+from postsense.saving.description import digest_of
+from postsense.saving.files import file_hashes
 
 
 @pytest.fixture

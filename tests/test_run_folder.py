@@ -7,16 +7,17 @@ from typing import Any
 
 import pytest
 
-from postsense import model_folder, runs
-from postsense.atomic import replacing
 from postsense.config import Config
-from postsense.config_loading import load_config
+from postsense.config.loading import load_config
 from postsense.data.loading import load_posts
 from postsense.errors import BusyError, DataError, DiskFullError, RunError
-from postsense.locking import HOLDER, LOCK, writing_to
+from postsense.files.atomic import replacing
+from postsense.files.locking import HOLDER, LOCK, writing_to
 from postsense.posts import Posts
-from postsense.run_folder import LEFTOVER, NO_DIFFERENCE, WRITTEN_WHOLE, read_json
-from postsense.runs import load_run, train_run
+from postsense.runs import training as runs
+from postsense.runs.folder import LEFTOVER, NO_DIFFERENCE, WRITTEN_WHOLE, read_json
+from postsense.runs.training import load_run, train_run
+from postsense.saving import folder as model_folder
 
 
 def configured() -> Config:

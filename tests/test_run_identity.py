@@ -8,11 +8,11 @@ import pytest
 
 from corpus.made_posts import build, row, tiny_settings
 from postsense.config import Config
-from postsense.config_loading import load_config
+from postsense.config.loading import load_config
 from postsense.data.loading import load_posts
 from postsense.errors import RunError
-from postsense.run_folder import describe_run, mark_run, refuse_taken
-from postsense.training.methods import split_for_method
+from postsense.runs.folder import describe_run, mark_run, refuse_taken
+from postsense.training.fitting import split_for_method
 
 Rows = list[dict[str, Any]]
 HIERARCHICAL = {"fusion.name": "hierarchical"}

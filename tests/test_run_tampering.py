@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from postsense.config_loading import load_config
+from postsense.config.loading import load_config
 from postsense.data.loading import load_posts
 from postsense.errors import PostsenseError, RunError
-from postsense.results import compare_run_folders
-from postsense.runs import load_run, train_run
+from postsense.runs.comparison import compare_run_folders
+from postsense.runs.training import load_run, train_run
 
 VALUES: tuple[Any, ...] = (None, [], {}, "x", "\ud800", 3, -1, 10**400, 1.5, True, ["a", "a"], [1])
 
@@ -138,7 +138,7 @@ PREDICTIONS: dict[str, Callable[[Path], None]] = {
 def test_predictions_that_no_run_writes_are_one_line(
     run: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("postsense.results.LARGEST_TABLE", 2**22)
+    monkeypatch.setattr("postsense.runs.comparison.LARGEST_TABLE", 2**22)
     PREDICTIONS[kind](run / "seed-1" / "predictions.parquet")
     with pytest.raises(RunError) as error:
         compare_run_folders([run])

@@ -16,15 +16,15 @@ import pytest
 from safetensors.torch import load_file
 
 from postsense.config import Config
-from postsense.config_loading import load_config
+from postsense.config.loading import load_config
 from postsense.corpus.reading import open_corpus
 from postsense.corpus.removal import remove_posts
 from postsense.data.loading import load_posts
 from postsense.errors import RunError
 from postsense.evaluation.metrics import classification_metrics
 from postsense.posts import Posts
-from postsense.run_folder import read_json
-from postsense.runs import RunSummary, finished_seeds, load_run, train_run
+from postsense.runs.folder import read_json
+from postsense.runs.training import RunSummary, finished_seeds, load_run, train_run
 
 Rows = list[dict[str, Any]]
 QUICK = {

@@ -8,12 +8,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from postsense.classifier import average_predictions
-from postsense.config_loading import load_config
+from postsense.config.loading import load_config
 from postsense.data.loading import load_posts
 from postsense.data.splitting import split_posts
-from postsense.run_folder import describe_run, settings_of
-from postsense.runs import load_run
+from postsense.prediction.classifier import average_predictions
+from postsense.runs.folder import describe_run, settings_of
+from postsense.runs.training import load_run
 
 SAVED = sorted((Path(__file__).parent / "fixtures").glob("run-of-0.1-*"))
 ROUNDING = 2e-6  # of a probability in float32, on another CPU

@@ -11,14 +11,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from postsense.data.bad_rows import BadRow
-from postsense.errors import DataError
-from postsense.tables import (
+from postsense.data.writing import (
     check_suffix,
     refuse_unfit_output,
     write_bad_rows,
     write_bad_rows_beside,
     write_table,
 )
+from postsense.errors import DataError
 
 ROWS = [
     {"id": "a,1", "label": 'say "yes"', "prob": 0.25},

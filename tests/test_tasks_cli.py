@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from postsense.classifier import average_predictions
-from postsense.config_loading import load_config
+from postsense.config.loading import load_config
 from postsense.data.loading import load_posts
 from postsense.evaluation import task_pairs
 from postsense.evaluation.task_pairs import pair_metrics, pair_tasks
-from postsense.runs import load_run, train_run
+from postsense.prediction.classifier import average_predictions
+from postsense.runs.training import load_run, train_run
 
 Rows = list[dict[str, Any]]
 Runs = tuple[Path, Path]

@@ -5,9 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from postsense.data.bad_rows import BadRow
-from postsense.data.loading import load_posts
-from postsense.terminal import (
+from postsense.commands.terminal import (
     print_bad_rows,
     print_comparison,
     print_evaluation,
@@ -17,6 +15,8 @@ from postsense.terminal import (
     say_json,
     say_title,
 )
+from postsense.data.bad_rows import BadRow
+from postsense.data.loading import load_posts
 
 REPORT = {
     "split": "test",

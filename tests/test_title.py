@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from postsense import PostClassifier
-from postsense.config_loading import load_config
+from postsense.config.loading import load_config
 from postsense.data.loading import load_posts
 from postsense.data.splitting import split_posts
 from postsense.errors import ConfigError, DataError
 from postsense.inputs.preparation import prepare_posts
 from postsense.posts import Post
 from postsense.registry import FUSIONS
-from postsense.run_folder import describe_run
+from postsense.runs.folder import describe_run
 
 Rows = list[dict[str, Any]]
 TITLED = {

@@ -1,6 +1,6 @@
 """`python -m postsense` is the command `postsense`."""
 
-from postsense.cli import main
+from postsense.commands.main import main
 
 if __name__ == "__main__":
     main()

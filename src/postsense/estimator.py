@@ -8,24 +8,24 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import NotFittedError
 
-from postsense.classifier import Classifier, Predictions
 from postsense.config import UNREAD_IN_PREDICT, Config
-from postsense.config_loading import load_config, refuse_unknown_settings
+from postsense.config.loading import load_config, refuse_unknown_settings
+from postsense.config.local import load_local
+from postsense.data.given_posts import given_posts, labeled_posts
 from postsense.data.label_kinds import in_order, known_label, typed_array
 from postsense.errors import ConfigError, ModelError
 from postsense.evaluation.groups import columns_of
 from postsense.evaluation.looking_back import told
-from postsense.fitting import started
-from postsense.given_posts import given_posts, labeled_posts
-from postsense.local_settings import load_local
-from postsense.model_folder import save_model
-from postsense.model_places import from_root
+from postsense.parallel.processes import is_main
 from postsense.posts import Posts
-from postsense.prediction import Predictor
-from postsense.processes import is_main
+from postsense.prediction.classifier import Classifier, Predictions
+from postsense.predictor import Predictor
 from postsense.progress import Progress, silent
-from postsense.runs import load_run
-from postsense.training.methods import (
+from postsense.runs.fitting import started
+from postsense.runs.training import load_run
+from postsense.saving.folder import save_model
+from postsense.saving.places import from_root
+from postsense.training.fitting import (
     fit_classifier,
     prepare_splits,
     required_columns,

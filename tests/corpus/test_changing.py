@@ -16,7 +16,7 @@ from postsense.corpus.parts import lance_module
 from postsense.corpus.reading import open_corpus
 from postsense.corpus.removal import compact, remove_posts
 from postsense.errors import BusyError, CorpusError, DiskFullError
-from postsense.locking import writing_to
+from postsense.files.locking import writing_to
 from postsense.retrieval.indexing import index_corpus
 
 

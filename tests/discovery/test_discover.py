@@ -9,15 +9,15 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from postsense.classifier import average_predictions
 from postsense.config import Config
-from postsense.config_loading import load_config
+from postsense.config.loading import load_config
 from postsense.data.loading import load_posts
 from postsense.discovery.discover import SETTINGS, discover
 from postsense.errors import BusyError, ConfigError, DataError, RunError
-from postsense.locking import writing_to
+from postsense.files.locking import writing_to
 from postsense.posts import Posts
-from postsense.runs import load_run
+from postsense.prediction.classifier import average_predictions
+from postsense.runs.training import load_run
 
 Rows = list[dict[str, Any]]
 

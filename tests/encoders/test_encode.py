@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from postsense.config import EncoderSettings, TextEncoderSettings
-from postsense.config_loading import parse_config
+from postsense.config.loading import parse_config
 from postsense.data.loading import load_posts
 from postsense.encoders import encode
 from postsense.encoders.encode import encode_pictures, encode_texts

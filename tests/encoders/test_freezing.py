@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from postsense.build import load_encoders
-from postsense.config_loading import parse_config
+from postsense.config.loading import parse_config
 from postsense.encoders.backbone import Backbone, load_text_backbone
 from postsense.encoders.builtin import load_efficientnet
 from postsense.encoders.freezing import freeze_layers
 from postsense.encoders.gradient_checkpointing import checkpoint_gradients
 from postsense.encoders.word_networks import CnnNetwork
 from postsense.errors import EncoderError
+from postsense.model.build import load_encoders
 
 WHERE = "encoders.image.frozen_layers"
 LAYERS = {

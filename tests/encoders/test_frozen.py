@@ -14,7 +14,7 @@ import torch
 
 from postsense.config import EncoderSettings
 from postsense.config.encoders import Pooling
-from postsense.config_loading import parse_config
+from postsense.config.loading import parse_config
 from postsense.data.images import decode_picture, normalize_pixels
 from postsense.encoders import frozen
 from postsense.encoders.backbone import load_image_backbone, load_text_backbone

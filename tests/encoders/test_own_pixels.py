@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from postsense.config_loading import parse_config, parse_kept
+from postsense.config.loading import parse_config, parse_kept
 from postsense.data.images import PicturePolicy, decode_picture, normalize_pixels
 from postsense.data.loading import load_posts
 from postsense.encoders import frozen
@@ -18,7 +18,7 @@ from postsense.encoders.frozen import FrozenImageEncoder
 from postsense.encoders.own_pixels import OwnPixels
 from postsense.encoders.processors import picture_policy
 from postsense.errors import EncoderError, PictureError
-from postsense.runs import load_run, train_run
+from postsense.runs.training import load_run, train_run
 from tiny_checkpoints import HALF, LAYERS, SQUARE_32, save_model, save_processor
 
 SQUARE = {"size": {"height": 32, "width": 32}}

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from postsense.config import EncoderSettings
-from postsense.config_loading import parse_config
+from postsense.config.loading import parse_config
 from postsense.encoders.pretrained import (
     cache_folder,
     checkpoint_folder,

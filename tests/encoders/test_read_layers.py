@@ -10,17 +10,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from postsense.build import build_model, load_encoders
 from postsense.config import Config
 from postsense.config.encoders import Pooling
-from postsense.config_loading import parse_config
+from postsense.config.loading import parse_config
 from postsense.encoders import frozen
 from postsense.encoders.backbone import TextEncoder, load_text_backbone
 from postsense.encoders.embeddings import Embeddings, pool
 from postsense.encoders.encode import encode_texts
 from postsense.encoders.frozen import FrozenTextEncoder
 from postsense.errors import EncoderError
-from postsense.model import Branch
+from postsense.model.build import build_model, load_encoders
+from postsense.model.post_model import Branch
 from postsense.posts import Posts, posts_of_texts
 from tolerances import rounding
 

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save, save_file
 from torch import Tensor
 
-from postsense.config_loading import parse_config
+from postsense.config.loading import parse_config
 from postsense.data.loading import load_posts
 from postsense.encoders.encode import feature_store
 from postsense.encoders.features import FeatureColumn

@@ -10,18 +10,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from postsense.build import build_model, load_encoders
-from postsense.classifier import Classifier
 from postsense.config import Config
-from postsense.config_loading import load_config
+from postsense.config.loading import load_config
 from postsense.data.loading import load_posts
 from postsense.data.splitting import split_posts
 from postsense.encoders.frozen import FrozenImageEncoder, FrozenTextEncoder
 from postsense.inputs.batches import Pixels, TokenIds
 from postsense.inputs.preparation import PreparedPosts, prepare_posts
-from postsense.model import Branch, PostModel
-from postsense.model_folder import load_model, save_model
-from postsense.training.methods import fit_classifier
+from postsense.model.build import build_model, load_encoders
+from postsense.model.post_model import Branch, PostModel
+from postsense.prediction.classifier import Classifier
+from postsense.saving.folder import load_model, save_model
+from postsense.training.fitting import fit_classifier
 from postsense.training.optimizer import build_optimizer
 
 Rows = list[dict[str, Any]]

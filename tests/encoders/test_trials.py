@@ -12,8 +12,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from postsense.classifier import Classifier
-from postsense.config_loading import parse_config
+from postsense.config.loading import parse_config
 from postsense.data.loading import load_posts
 from postsense.encoders import frozen
 from postsense.encoders.backbone import TextEncoder, load_image_backbone, load_text_backbone
@@ -21,7 +20,8 @@ from postsense.encoders.encode import encode_texts
 from postsense.encoders.frozen import FrozenImageEncoder, FrozenTextEncoder
 from postsense.encoders.trials import TextTrial
 from postsense.errors import EncoderError
-from postsense.runs import load_run, train_run
+from postsense.prediction.classifier import Classifier
+from postsense.runs.training import load_run, train_run
 from tiny_checkpoints import LAYERS, save_model, save_processor
 
 SIZES = {**LAYERS, "vocab_size": 64, "max_position_embeddings": 64, "pad_token_id": 0}

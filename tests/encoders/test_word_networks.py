@@ -9,14 +9,14 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from postsense.build import build_model, load_encoders
 from postsense.config import Config, TextEncoderSettings
-from postsense.config_loading import parse_config
+from postsense.config.loading import parse_config
 from postsense.encoders.backbone import TextEncoder
 from postsense.encoders.embeddings import Embeddings
 from postsense.encoders.word_networks import BilstmNetwork, CnnNetwork, load_word_network
 from postsense.errors import EncoderError
 from postsense.inputs.batches import PostBatch, TokenIds
+from postsense.model.build import build_model, load_encoders
 from tolerances import double_precision
 
 IDS = torch.tensor([[2, 4, 5, 6, 7, 8, 3], [2, 7, 3, 0, 0, 0, 0], [5, 0, 0, 0, 0, 0, 0]])

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from postsense.classifier import Classifier, Predictions, average_predictions, predict_rows
-from postsense.config_loading import load_config
+from postsense.commands.terminal import print_evaluation
+from postsense.config.loading import load_config
 from postsense.data.bad_rows import BadRow
 from postsense.data.loading import load_posts
 from postsense.data.splitting import split_posts
@@ -18,10 +18,15 @@ from postsense.evaluation.distances import class_distances
 from postsense.evaluation.evaluate import class_numbers, evaluate_classifiers, metrics_of
 from postsense.evaluation.metrics import HEADLINE, classification_metrics
 from postsense.inputs.preparation import prepare_posts
-from postsense.run_folder import read_json
-from postsense.runs import load_run, train_run
-from postsense.terminal import print_evaluation
-from postsense.training.methods import fit_classifier
+from postsense.prediction.classifier import (
+    Classifier,
+    Predictions,
+    average_predictions,
+    predict_rows,
+)
+from postsense.runs.folder import read_json
+from postsense.runs.training import load_run, train_run
+from postsense.training.fitting import fit_classifier
 
 Rows = list[dict[str, Any]]
 CLASSES = ("negative", "neutral", "positive")

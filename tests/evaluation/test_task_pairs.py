@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
-from postsense.classifier import Predictions
 from postsense.data.bad_rows import BadRow
 from postsense.errors import DataError
 from postsense.evaluation.task_pairs import pair_metrics, pair_tasks
+from postsense.prediction.classifier import Predictions
 
 CLASSES = (("no", "yes"), ("high", "low", "middle"))
 

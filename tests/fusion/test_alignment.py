@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from postsense.fusion.alignment import MAX_SCALE, Alignment
+from postsense.model.alignment import MAX_SCALE, Alignment
 
 
 def test_each_side_is_projected_without_a_constant() -> None:

@@ -2,7 +2,7 @@
 
 import torch
 
-from postsense.fusion.cluster_head import ClusterNames
+from postsense.model.cluster_head import ClusterNames
 
 
 def test_a_class_gets_the_probabilities_of_its_clusters() -> None:

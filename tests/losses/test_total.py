@@ -20,7 +20,7 @@ from postsense.losses.contrastive import (
 )
 from postsense.losses.gate import consistency, released_consistency, second_step_needed
 from postsense.losses.total import Weighted, total_loss
-from postsense.outputs import Aligned, PostOutput
+from postsense.model.outputs import Aligned, PostOutput
 from tolerances import double_precision
 
 BATCH = PostBatch({}, labels=torch.tensor([0, 1]))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from postsense.config import Config
-from postsense.config_loading import load_config
+from postsense.config.loading import load_config
 from postsense.corpus.reading import open_corpus
 from postsense.corpus.removal import remove_posts
 from postsense.data.loading import load_posts

@@ -11,23 +11,23 @@ import torch
 from torch import Tensor
 
 from postsense.config import Config
-from postsense.config_loading import load_config
+from postsense.config.loading import load_config
 from postsense.data.loading import load_posts
 from postsense.errors import ConfigError, DataError
 from postsense.estimator import PostClassifier
-from postsense.inference import predict_outputs
-from postsense.model import PostModel
-from postsense.run_folder import read_json
-from postsense.runs import train_run
-from postsense.training.cluster_pseudo_labels import Renewing
+from postsense.model.post_model import PostModel
+from postsense.prediction.inference import predict_outputs
+from postsense.runs.folder import read_json
+from postsense.runs.training import train_run
 from postsense.training.clusters import cluster_vectors, equal_scaled
-from postsense.training.labeled import TrainingData, new_model
-from postsense.training.methods import (
+from postsense.training.fitting import (
     Fitted,
     fit_classifier,
     prepare_splits,
     split_for_method,
 )
+from postsense.training.labeled import TrainingData, new_model
+from postsense.training.methods.cluster_pseudo_labels import Renewing
 
 Rows = list[dict[str, Any]]
 QUICK = {

@@ -17,11 +17,11 @@ from postsense.errors import RunError
 from postsense.evaluation.metrics import headline_metric
 from postsense.fusion.comments import WithComments
 from postsense.fusion.concat import Concat
-from postsense.inference import predict_logits
 from postsense.inputs.batches import PostBatch, PostColumns, PostDataset, TokenColumn
 from postsense.losses.classification import classification_term
 from postsense.losses.distillation import distillation_term
-from postsense.model import Branch, PostModel
+from postsense.model.post_model import Branch, PostModel
+from postsense.prediction.inference import predict_logits
 from postsense.training import loop
 from postsense.training.loop import run_phase
 from postsense.training.phase import Phase, Stream

@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from postsense.classifier import Classifier
-from postsense.config_loading import load_config
+from postsense.config.loading import load_config
 from postsense.data.loading import load_posts
 from postsense.data.splitting import split_posts
 from postsense.inputs.preparation import prepare_posts
+from postsense.prediction.classifier import Classifier
 from postsense.training.checkpoint import PhaseState
-from postsense.training.methods import fit_classifier
+from postsense.training.fitting import fit_classifier
 
 Rows = list[dict[str, Any]]
 

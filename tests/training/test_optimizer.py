@@ -12,7 +12,7 @@ from postsense.encoders.backbone import TextBackbone, TextEncoder, load_text_bac
 from postsense.encoders.freezing import freeze_layers
 from postsense.encoders.word_networks import BilstmNetwork
 from postsense.fusion.concat import Concat
-from postsense.model import Branch, PostModel
+from postsense.model.post_model import Branch, PostModel
 from postsense.training.optimizer import build_optimizer, learning_rate_factor
 
 SETTINGS = TrainingSettings(learning_rate=0.5, encoder_learning_rate=0.25, weight_decay=0.1)

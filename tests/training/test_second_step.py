@@ -9,18 +9,18 @@ import pytest
 import torch
 from torch import nn
 
-from postsense import parallel
 from postsense.config import FusionSettings, LossSettings, TrainingSettings
-from postsense.config_loading import load_config
+from postsense.config.loading import load_config
 from postsense.encoders.embeddings import Embeddings
-from postsense.fusion.alignment import Alignment
 from postsense.fusion.concat import Concat
 from postsense.fusion.cross_modal import CrossModal
 from postsense.inputs.batches import PostBatch, PostColumns, PostDataset
 from postsense.losses.classification import classification_term
 from postsense.losses.total import Weighted
-from postsense.model import Branch, PostModel
-from postsense.outputs import PostOutput
+from postsense.model.alignment import Alignment
+from postsense.model.outputs import PostOutput
+from postsense.model.post_model import Branch, PostModel
+from postsense.parallel import distributed as parallel
 from postsense.training import loop
 from postsense.training.labeled import TrainingData, labeled_phase
 from postsense.training.loop import run_phase

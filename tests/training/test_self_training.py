@@ -11,9 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from postsense.classifier import Classifier
 from postsense.config import Config
-from postsense.config_loading import load_config
+from postsense.config.loading import load_config
 from postsense.corpus.reading import open_corpus
 from postsense.data.loading import load_posts
 from postsense.data.splitting import split_posts
@@ -21,11 +20,12 @@ from postsense.data.synthetic import write_synthetic_posts
 from postsense.errors import ConfigError, DataError
 from postsense.inputs.batches import PostColumns, PostDataset
 from postsense.posts import Posts
+from postsense.prediction.classifier import Classifier
 from postsense.retrieval.borrowing import Pairs
-from postsense.runs import train_run
-from postsense.training import self_training
+from postsense.runs.training import train_run
 from postsense.training.checkpoint import PhaseState
-from postsense.training.methods import Fitted, fit_classifier, prepare_splits
+from postsense.training.fitting import Fitted, fit_classifier, prepare_splits
+from postsense.training.methods import self_training
 from postsense.training.phase import Phase
 from postsense.training.pseudo_labels import PseudoLabels
 from postsense.training.trained import Trained

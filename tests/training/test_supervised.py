@@ -8,18 +8,18 @@ import pytest
 import torch
 
 from postsense.config import Config
-from postsense.config_loading import load_config
+from postsense.config.loading import load_config
 from postsense.data.loading import load_posts
 from postsense.encoders.backbone import load_text_backbone
 from postsense.encoders.features import statistics
 from postsense.errors import DataError
-from postsense.inference import predict_logits
 from postsense.inputs.preparation import prepare_posts
 from postsense.losses.total import total_loss
-from postsense.model import PostModel
-from postsense.outputs import PostOutput
+from postsense.model.outputs import PostOutput
+from postsense.model.post_model import PostModel
+from postsense.prediction.inference import predict_logits
 from postsense.training.labeled import TrainingData, labeled_phase, loss_terms, new_model
-from postsense.training.supervised import train_supervised
+from postsense.training.methods.supervised import train_supervised
 
 CLASSES = ("negative", "neutral", "positive")
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from postsense.config import Config
-from postsense.config_loading import load_config
+from postsense.config.loading import load_config
 from postsense.data.loading import load_posts
 from postsense.errors import ConfigError
-from postsense.runs import load_run, train_run
+from postsense.runs.training import load_run, train_run
 
 QUICK = {"training.epochs": 2, "training.device": "cpu", "training.batch_size": 8}
 TWO_STEP = "two_step_contrastive"

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from postsense.config import Config
-from postsense.config_loading import load_config
+from postsense.config.loading import load_config
 from postsense.data.loading import load_posts
 from postsense.errors import RunError
-from postsense.runs import load_run, train_run
+from postsense.runs.training import load_run, train_run
 from postsense.training.warm_start import start_from
 
 QUICK = {"training.epochs": 1, "training.device": "cpu", "fusion.name": "text_only"}

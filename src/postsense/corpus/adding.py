@@ -27,8 +27,8 @@ from postsense.corpus.seals import seal_posts
 from postsense.corpus.selection import KNOWN, Known, Selection, select_posts
 from postsense.corpus.writing import append_posts, write_vectors
 from postsense.data.duplicates import clean_text
-from postsense.disk_space import needing_room
-from postsense.locking import writing_to
+from postsense.files.disk_space import needing_room
+from postsense.files.locking import writing_to
 from postsense.progress import Progress, silent
 
 

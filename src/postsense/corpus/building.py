@@ -20,9 +20,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from postsense import __version__
-from postsense.atomic import replacing, write_json
 from postsense.config import CorpusSettings
-from postsense.config_loading import as_before, kept_as_before, with_former
+from postsense.config.loading import as_before, kept_as_before, with_former
 from postsense.corpus.checksums import numbers_digest
 from postsense.corpus.dataflow import use_runner
 from postsense.corpus.embedding import (
@@ -59,9 +58,10 @@ from postsense.corpus.selection import (
     select_posts,
 )
 from postsense.corpus.writing import create_posts, write_centers, write_vectors
-from postsense.disk_space import needing_room
 from postsense.errors import CorpusError, DiskFullError, PostsenseError
-from postsense.locking import is_lock, writing_to
+from postsense.files.atomic import replacing, write_json
+from postsense.files.disk_space import needing_room
+from postsense.files.locking import is_lock, writing_to
 from postsense.progress import Progress, silent
 
 logger = logging.getLogger(__name__)

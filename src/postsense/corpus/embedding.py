@@ -15,8 +15,8 @@ from postsense.encoders.features import FeatureColumn
 from postsense.encoders.frozen import FrozenImageEncoder, FrozenTextEncoder
 from postsense.encoders.open_encoders import OpenEncoders
 from postsense.errors import CorpusError, PictureError
+from postsense.parallel.processes import available_cores
 from postsense.posts import SCHEMA, Posts
-from postsense.processes import available_cores
 from postsense.progress import Progress, silent
 
 _CHUNK = 8192  # vectors in memory at a time

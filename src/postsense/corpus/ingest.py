@@ -17,7 +17,7 @@ from postsense.data.loading import load_posts
 from postsense.data.reading import corpus_reading
 from postsense.data.sources import RawTable, open_tables
 from postsense.errors import CorpusError, DataError, nearest
-from postsense.files import open_regular
+from postsense.files.regular import open_regular
 from postsense.posts import Posts
 from postsense.progress import Progress, silent
 

@@ -9,12 +9,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
-from postsense.atomic import write_json
 from postsense.config import CorpusSettings
-from postsense.config_loading import with_former
+from postsense.config.loading import with_former
 from postsense.corpus.ingest import Source
 from postsense.errors import CorpusError
-from postsense.files import UnreadableFileError, read_regular
+from postsense.files.atomic import write_json
+from postsense.files.regular import UnreadableFileError, read_regular
 
 FORMAT = 1
 NAME = "corpus.json"

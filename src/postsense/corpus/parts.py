@@ -17,7 +17,7 @@ from postsense.corpus.seals import check_seals
 from postsense.corpus.selection import SELECTED
 from postsense.errors import CorpusError
 from postsense.extras import brought_by
-from postsense.files import UnreadableFileError, read_regular
+from postsense.files.regular import UnreadableFileError, read_regular
 
 POSTS, VECTORS, CENTERS, BAD_ROWS, WORK = (
     "posts.lance",

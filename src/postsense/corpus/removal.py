@@ -15,8 +15,8 @@ from postsense.corpus.parts import POSTS, VECTORS, open_posts, reading_posts, re
 from postsense.corpus.reading import Corpus, open_corpus
 from postsense.corpus.seals import seal_posts
 from postsense.corpus.vectors import PostVectors, write_shard
-from postsense.disk_space import needing_room
-from postsense.locking import writing_to
+from postsense.files.disk_space import needing_room
+from postsense.files.locking import writing_to
 
 _AT_ONCE = 5000  # numbers in one condition
 _BLOCK = 8192

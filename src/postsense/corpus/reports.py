@@ -8,12 +8,12 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from postsense.atomic import replacing
 from postsense.corpus.ingest import Source
 from postsense.corpus.manifest import Arrival, read_manifest
 from postsense.corpus.parts import BAD_ROWS
 from postsense.corpus.selection import BadPost, Selection
 from postsense.errors import CorpusError
+from postsense.files.atomic import replacing
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 from xxhash import xxh3_128
 
-from postsense.atomic import write_json
 from postsense.errors import CorpusError
-from postsense.files import UnreadableFileError, open_regular, read_regular
+from postsense.files.atomic import write_json
+from postsense.files.regular import UnreadableFileError, open_regular, read_regular
 
 SEALS = "posts.seals.json"
 WHOLE_UP_TO = 4 * 2**30  # bytes of all files together

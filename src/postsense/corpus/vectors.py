@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from postsense.arrays import Array
-from postsense.atomic import allocate, sync_file
 from postsense.errors import CorpusError
-from postsense.files import UnreadableFileError
-from postsense.mapped import map_array
+from postsense.files.atomic import allocate, sync_file
+from postsense.files.mapped import map_array
+from postsense.files.regular import UnreadableFileError
 
 _REBUILD = "Build the corpus again, or restore it from a copy."
 

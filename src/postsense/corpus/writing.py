@@ -10,12 +10,12 @@ import pyarrow as pa
 from safetensors.numpy import save
 
 from postsense.arrays import Array
-from postsense.atomic import replacing
 from postsense.corpus.checksums import FIELDS, SUMMED, file_digest, sums_column, vector_sums
 from postsense.corpus.embedding import Features, column_vectors
 from postsense.corpus.parts import CENTERS, POSTS, VECTORS, lance_module
 from postsense.corpus.seals import SEALS
 from postsense.corpus.vectors import write_shard
+from postsense.files.atomic import replacing
 
 _BLOCK = 8192  # posts whose vectors are in memory at a time
 

@@ -17,8 +17,8 @@ from postsense.data.duplicates import (
 from postsense.data.images import inspect_picture, read_picture
 from postsense.data.oddities import Oddities, find_oddities
 from postsense.errors import PictureError
+from postsense.parallel.processes import available_cores
 from postsense.posts import Posts
-from postsense.processes import available_cores
 from postsense.progress import Progress, silent
 
 CHECKED = ("text", "image", "label", "split")  # of our columns, those that must be in order

@@ -11,7 +11,7 @@ from postsense.data.json_tables import MAX_OBJECT
 from postsense.data.sources import format_of, open_file
 from postsense.data.text_files import lines_of, open_text
 from postsense.errors import DataError
-from postsense.files import UnreadableFileError, refuse_irregular
+from postsense.files.regular import UnreadableFileError, refuse_irregular
 
 _NAMES = ("id", "ID", "Id")
 _ONE_A_LINE = "Write one id a line."

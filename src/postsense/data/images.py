@@ -20,7 +20,7 @@ from postsense.data.formats.orientation import orientation_of
 from postsense.data.formats.recognition import FORMATS as READERS
 from postsense.data.formats.recognition import format_of, guess
 from postsense.errors import PictureError
-from postsense.files import UnreadableFileError, read_regular
+from postsense.files.regular import UnreadableFileError, read_regular
 
 MAX_PIXELS = 50_000_000
 MAX_SIDE = 100_000

@@ -11,7 +11,7 @@ from postsense.data.arrow_tables import PICTURE_ROWS, chunk_of_batch, may_hold_p
 from postsense.data.chunks import Chunk, heads, refuse_unfit_columns
 from postsense.data.text_files import most_rows, most_unpacked
 from postsense.errors import DataError
-from postsense.files import UnreadableFileError, file_size, open_regular
+from postsense.files.regular import UnreadableFileError, file_size, open_regular
 
 _BATCH_BYTES = 64 * 1024 * 1024  # that a batch may need at most, a single cell excepted
 _NEXT_INTEGER = 0x15

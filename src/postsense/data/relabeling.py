@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from postsense.atomic import replacing
 from postsense.data.chunks import chunk_of_rows
 from postsense.data.json_tables import rows_of_lines
 from postsense.data.text_files import lines_of, open_text
 from postsense.errors import DataError, nearest
-from postsense.files import UnreadableFileError, refuse_irregular
+from postsense.files.atomic import replacing
+from postsense.files.regular import UnreadableFileError, refuse_irregular
 
 _LINE = re.compile(r"([01]{2})\s*->\s*([01]{2})\s*:(.*)")
 _ROW = re.compile(r"-?[0-9]{1,18}")

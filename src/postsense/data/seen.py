@@ -12,8 +12,8 @@ import numpy as np
 from postsense.arrays import Array
 from postsense.data.images import read_picture
 from postsense.errors import PictureError
+from postsense.parallel.processes import available_cores
 from postsense.posts import Posts
-from postsense.processes import available_cores
 
 NO_CONTENT: Final = 0
 _PERSON: Final = b"postsense seen"

@@ -23,7 +23,7 @@ from postsense.data.readers import (
 )
 from postsense.data.split_names import known_split
 from postsense.errors import DataError
-from postsense.files import UnreadableFileError, refuse_irregular
+from postsense.files.regular import UnreadableFileError, refuse_irregular
 
 SUFFIXES = (".csv", ".jsonl", ".parquet")  # of the metadata of image folders
 ALL_SUFFIXES = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".parquet")

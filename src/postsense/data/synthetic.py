@@ -9,9 +9,9 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from postsense.atomic import replacing
 from postsense.data.scenes import THINGS_AT, WEATHERS, Scene, Weather, draw_scene
 from postsense.errors import DataError
+from postsense.files.atomic import replacing
 
 Stance = Literal["outside", "inside", "report"]
 _T = TypeVar("_T")

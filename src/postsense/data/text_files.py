@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from postsense.errors import DataError
-from postsense.files import UnreadableFileError, file_size, open_regular
+from postsense.files.regular import UnreadableFileError, file_size, open_regular
 
 MAX_LINE = 32 * 1024 * 1024  # characters
 MAX_UNPACKED = 64 * 1024 * 1024  # bytes that any file may unpack to; beyond, by its own size

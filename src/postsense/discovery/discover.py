@@ -20,7 +20,6 @@ from torch import nn
 
 from postsense import __version__
 from postsense.arrays import Array
-from postsense.classifier import Classifier, predict_prepared
 from postsense.config import Config
 from postsense.data.bad_rows import BadRow
 from postsense.data.seen import Seen
@@ -34,27 +33,28 @@ from postsense.discovery.naming import (
     unnamed,
 )
 from postsense.discovery.page import jinja_module
-from postsense.discovery.starting import refuse_alike, refuse_lacking, refuse_unfit
+from postsense.discovery.requirements import refuse_alike, refuse_lacking, refuse_unfit
 from postsense.discovery.words import words_of
 from postsense.discovery.writing import read_names, write_groups
 from postsense.encoders.features import FeatureColumn
 from postsense.encoders.unread import warn_of_unread
 from postsense.errors import ModelError, RunError
-from postsense.fitting import Claim, TrainedSeed, started, train_once
-from postsense.fusion.cluster_head import ClusterNames
-from postsense.inference import predict_logits
 from postsense.inputs.preparation import PreparedPosts, prepare_posts, what_pictures_show
-from postsense.model import Branch
-from postsense.model_folder import load_model, save_model
-from postsense.model_places import from_root
+from postsense.model.cluster_head import ClusterNames
+from postsense.model.post_model import Branch
+from postsense.parallel.processes import is_main, main_first
 from postsense.posts import Posts
-from postsense.processes import is_main, main_first
+from postsense.prediction.classifier import Classifier, predict_prepared
+from postsense.prediction.inference import predict_logits
 from postsense.progress import Progress, silent
-from postsense.run_folder import ANEW, as_started, fingerprint_unlabeled, read_json
-from postsense.training.cluster_pseudo_labels import Renewing
+from postsense.runs.fitting import Claim, TrainedSeed, started, train_once
+from postsense.runs.folder import ANEW, as_started, fingerprint_unlabeled, read_json
+from postsense.saving.folder import load_model, save_model
+from postsense.saving.places import from_root
 from postsense.training.clusters import need_packages
 from postsense.training.labeled import TrainingData, labeled_phase, new_model
 from postsense.training.loop import run_phase
+from postsense.training.methods.cluster_pseudo_labels import Renewing
 
 _MODEL = "model/model.json"  # which naming writes anew, and may be stopped at it
 SETTINGS = (  # where the presets of ITRp say otherwise

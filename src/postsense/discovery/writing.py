@@ -7,14 +7,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from postsense.atomic import replacing, write_json
-from postsense.classifier import Predictions
 from postsense.discovery.groups import Group, GroupedPosts
 from postsense.discovery.naming import LabelVote
 from postsense.discovery.page import ShownGroup, render_page, shown_post
 from postsense.errors import RunError
+from postsense.files.atomic import replacing, write_json
 from postsense.posts import Posts
-from postsense.run_folder import read_json
+from postsense.prediction.classifier import Predictions
+from postsense.runs.folder import read_json
 
 GROUPS = "groups.json"
 

@@ -20,7 +20,6 @@ import torch
 from torch import Tensor, nn
 
 from postsense.arrays import Array
-from postsense.atomic import write_json
 from postsense.config import EncoderSettings
 from postsense.config.encoders import Pooling
 from postsense.data.images import decode_picture, normalize_pixels
@@ -49,6 +48,7 @@ from postsense.encoders.reading import TextReader
 from postsense.encoders.shards import keeping
 from postsense.encoders.trials import made_up_texts
 from postsense.errors import EncoderError
+from postsense.files.atomic import write_json
 
 logger = logging.getLogger(__name__)
 Runner = Callable[[Sequence[Array]], list[Array]]

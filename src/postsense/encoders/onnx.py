@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from postsense.arrays import Array
-from postsense.atomic import replacing
 from postsense.encoders.checksums import file_sum
 from postsense.encoders.shards import keeping
+from postsense.files.atomic import replacing
 
 logger = logging.getLogger(__name__)
 

@@ -23,11 +23,11 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 import numpy as np
 
 from postsense.arrays import Array
-from postsense.atomic import replacing
 from postsense.encoders.checksums import finite_items, item_sums, misfit
 from postsense.errors import EncoderError
-from postsense.files import UnreadableFileError, read_regular
-from postsense.mapped import map_array
+from postsense.files.atomic import replacing
+from postsense.files.mapped import map_array
+from postsense.files.regular import UnreadableFileError, read_regular
 
 logger = logging.getLogger(__name__)
 _UNKNOWN, _SOUND, _CHANGED = range(3)

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from postsense.arrays import Array
-from postsense.classifier import Classifier, Predictions, predict_rows, prepare_new
 from postsense.data.label_kinds import known_label
 from postsense.data.split_names import known_split
 from postsense.errors import DataError, nearest
@@ -15,9 +14,10 @@ from postsense.evaluation.distances import Distances, class_distances, mean_over
 from postsense.evaluation.groups import group_posts
 from postsense.evaluation.looking_back import SeenPosts, seen_posts
 from postsense.evaluation.metrics import HEADLINE, classification_metrics, positive_number
-from postsense.inference import Outputs, softmax
 from postsense.inputs.preparation import PreparedPosts
 from postsense.posts import LabelKind, Posts, joined_posts
+from postsense.prediction.classifier import Classifier, Predictions, predict_rows, prepare_new
+from postsense.prediction.inference import Outputs, softmax
 from postsense.progress import Progress, silent
 from postsense.retrieval.opened import Opened
 

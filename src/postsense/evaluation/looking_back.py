@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from postsense.arrays import Array
-from postsense.classifier import Classifier
 from postsense.config import Config
 from postsense.data.seen import content_keys, joined_seen
 from postsense.posts import Posts
+from postsense.prediction.classifier import Classifier
 
 
 @dataclass(frozen=True)

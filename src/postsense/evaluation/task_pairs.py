@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from postsense.arrays import Array
-from postsense.classifier import Classifier, Predictions, predict_prepared, prepare_new
 from postsense.data.label_kinds import known_label
 from postsense.errors import DataError, nearest
 from postsense.evaluation.evaluate import metrics_of
 from postsense.posts import Posts
+from postsense.prediction.classifier import Classifier, Predictions, predict_prepared, prepare_new
 from postsense.progress import Progress, silent
 
 Labels = Sequence[str | None]

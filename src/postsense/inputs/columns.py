@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from postsense.config import Config, ImageEncoderSettings
-from postsense.device import pick_device
 from postsense.encoders.attributes import attribute_words
 from postsense.encoders.encode import encode_pictures, encode_texts
 from postsense.encoders.open_encoders import OpenEncoders
@@ -26,8 +25,9 @@ from postsense.inputs.batches import (
     TextInput,
     TokenColumn,
 )
+from postsense.parallel.device import pick_device
+from postsense.parallel.processes import available_cores
 from postsense.posts import Posts, posts_of_texts
-from postsense.processes import available_cores
 from postsense.progress import Progress, silent
 from postsense.retrieval.borrowing import Borrowed
 

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from postsense.config import LossSettings
 from postsense.inputs.batches import PostBatch
 from postsense.losses.total import Weighted
-from postsense.outputs import PostOutput
+from postsense.model.outputs import PostOutput
 
 
 def cross_entropy_loss(

@@ -8,7 +8,7 @@ from postsense.config import LossSettings
 from postsense.config.encoders import Fidelity
 from postsense.inputs.batches import PostBatch
 from postsense.losses.total import Weighted
-from postsense.outputs import PostOutput
+from postsense.model.outputs import PostOutput
 
 
 def supervised_contrastive_loss(

@@ -5,7 +5,7 @@ from torch.nn import functional as F
 
 from postsense.inputs.batches import PostBatch
 from postsense.losses.total import Weighted
-from postsense.outputs import PostOutput
+from postsense.model.outputs import PostOutput
 
 
 def distillation_loss(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from postsense.config import LossSettings
 from postsense.config.encoders import Fidelity
 from postsense.inputs.batches import PostBatch
-from postsense.outputs import PostOutput
+from postsense.model.outputs import PostOutput
 
 CLOSE = 1e-9  # cosines that differ by less are equal but for rounding
 

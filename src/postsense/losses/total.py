@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from postsense.inputs.batches import PostBatch
-from postsense.outputs import PostOutput
+from postsense.model.outputs import PostOutput
 
 LossTerm = Callable[[PostOutput, PostBatch], Tensor]
 

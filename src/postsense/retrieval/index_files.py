@@ -8,10 +8,10 @@ from typing import Any
 
 from xxhash import xxh3_128_hexdigest
 
-from postsense.atomic import replacing, write_json
 from postsense.errors import CorpusError
 from postsense.extras import brought_by
-from postsense.files import UnreadableFileError, read_regular
+from postsense.files.atomic import replacing, write_json
+from postsense.files.regular import UnreadableFileError, read_regular
 
 FORMAT = 1
 _CHECKSUM, _LARGEST_BYTES = "checksum", 2**20

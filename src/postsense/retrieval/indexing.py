@@ -5,8 +5,8 @@ from pathlib import Path
 from postsense.corpus.manifest import read_manifest
 from postsense.corpus.parts import refuse_links
 from postsense.corpus.reading import Corpus, open_corpus
-from postsense.disk_space import needing_room
-from postsense.locking import writing_to
+from postsense.files.disk_space import needing_room
+from postsense.files.locking import writing_to
 from postsense.progress import Progress, silent
 from postsense.retrieval.index import Index, IndexReport, build_index, open_index
 

@@ -14,7 +14,7 @@ import torch
 
 from postsense.arrays import Array
 from postsense.errors import CorpusError
-from postsense.processes import available_cores
+from postsense.parallel.processes import available_cores
 
 RANKED_AT_ONCE = 16  # queries a thread ranks in turn; one's vectors fit a core's cache
 CONVERTED_AT_ONCE = 32_000  # numbers; for 32,768 and more torch would start threads

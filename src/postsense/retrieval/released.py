@@ -22,7 +22,7 @@ import numpy as np
 from postsense.arrays import Array
 from postsense.corpus.reading import Corpus
 from postsense.errors import BusyError, CorpusError
-from postsense.locking import writing_to
+from postsense.files.locking import writing_to
 from postsense.progress import Progress, silent
 from postsense.retrieval.index_files import (
     REBUILD,

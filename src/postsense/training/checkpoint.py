@@ -15,8 +15,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from postsense.atomic import replacing, write_json
 from postsense.errors import RunError
+from postsense.files.atomic import replacing, write_json
 
 Tensors = dict[str, Tensor]
 logger = logging.getLogger(__name__)

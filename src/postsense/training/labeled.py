@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from postsense.build import build_model, load_encoders
 from postsense.config import Config, LossSettings
 from postsense.encoders.features import FeatureColumn, statistics
 from postsense.errors import DataError
@@ -14,8 +13,9 @@ from postsense.inputs.batches import PostBatch, PostDataset
 from postsense.losses.classification import balanced_class_weights
 from postsense.losses.gate import second_step_needed
 from postsense.losses.total import Weighted
-from postsense.model import Branch, PostModel
-from postsense.outputs import PostOutput
+from postsense.model.build import build_model, load_encoders
+from postsense.model.outputs import PostOutput
+from postsense.model.post_model import Branch, PostModel
 from postsense.registry.losses import LOSSES, Loss
 from postsense.registry.table import load_object
 from postsense.retrieval.borrowing import Pairs

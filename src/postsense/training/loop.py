@@ -13,15 +13,15 @@ from torch import nn
 
 from postsense.config import TrainingSettings
 from postsense.data.batching import epoch_batches, spread_batches
-from postsense.device import pick_device
 from postsense.errors import RunError
 from postsense.evaluation.metrics import HIGHER_IS_BETTER, headline_metric
-from postsense.inference import predict_logits
 from postsense.inputs.batches import PostBatch
 from postsense.losses.total import Weighted, total_loss
-from postsense.model import PostModel
-from postsense.parallel import add_up_gradients, as_in_main, copy_statistics
-from postsense.processes import is_main, wait_for_all
+from postsense.model.post_model import PostModel
+from postsense.parallel.device import pick_device
+from postsense.parallel.distributed import add_up_gradients, as_in_main, copy_statistics
+from postsense.parallel.processes import is_main, wait_for_all
+from postsense.prediction.inference import predict_logits
 from postsense.progress import Progress, silent
 from postsense.training.checkpoint import (
     Checkpoint,

@@ -7,7 +7,7 @@ from torch import nn
 
 from postsense.config import TrainingSettings
 from postsense.encoders.backbone import Backbone
-from postsense.model import PostModel
+from postsense.model.post_model import PostModel
 
 
 def build_optimizer(model: PostModel, settings: TrainingSettings) -> torch.optim.AdamW:

@@ -13,8 +13,8 @@ from postsense.config import TrainingSettings
 from postsense.data.batching import POOL
 from postsense.inputs.batches import PostBatch, PostDataset
 from postsense.losses.total import Weighted
-from postsense.model import PostModel
-from postsense.outputs import PostOutput
+from postsense.model.outputs import PostOutput
+from postsense.model.post_model import PostModel
 
 View = Callable[[PostBatch, torch.Generator], PostBatch]
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from postsense.model import PostModel
+from postsense.model.post_model import PostModel
 from postsense.training.checkpoint import PhaseState
 
 

@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from postsense.errors import RunError
-from postsense.model import PostModel
+from postsense.model.post_model import PostModel
 from postsense.training.checkpoint import Tensors
 
 _HEADS = ("head.", "match_head.")

@@ -1,0 +1,295 @@
+"""A trained classifier: posts → labels, probabilities, hint comments and unreadable rows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from postsense.arrays import Array
+from postsense.config import Config
+from postsense.data.bad_rows import BadRow
+from postsense.data.label_kinds import arrow_labels, typed_label
+from postsense.data.seen import Seen
+from postsense.encoders.features import FeatureColumn
+from postsense.encoders.regions import BOX, REGIONS
+from postsense.errors import DataError, ModelError
+from postsense.inputs.batches import TokenColumn
+from postsense.inputs.preparation import PreparedPosts, prepare_posts, what_pictures_show
+from postsense.model.post_model import PostModel
+from postsense.parallel.device import pick_device
+from postsense.posts import Label, LabelKind, Posts
+from postsense.prediction.inference import Outputs, predict_outputs, softmax
+from postsense.progress import Progress, silent
+from postsense.retrieval.borrowing import borrow_for_prediction
+from postsense.retrieval.opened import Opened
+
+HINT = pa.struct([("comment", pa.string()), ("post", pa.string()), ("weight", pa.float32())])
+
+
+@dataclass(frozen=True)
+class WeighedHint:
+    """A comment that a prediction looked at. post: the corpus post it stands under.
+
+    weight: share of the attention paid to the post's comments, in [0, 1].
+    """
+
+    comment: str
+    post: str
+    weight: float
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a classifier says about N posts, in their order.
+
+    probs: (N, K) float32, rows sum to 1; NaN for the rows in `bad`, which have no label either.
+    hints: the comments each post was lent, most attended first; None if comments are not read.
+    shows: words for what each picture shows; None if its features do not tell. label_kind: what
+    the labels of training were, and so those predicted; classes are their names.
+    """
+
+    ids: tuple[str, ...]
+    classes: tuple[str, ...]
+    probs: Array
+    bad: tuple[BadRow, ...]
+    hints: tuple[tuple[WeighedHint, ...], ...] | None = None
+    shows: tuple[tuple[str, ...], ...] | None = None
+    label_kind: LabelKind = "text"
+
+    @property
+    def labels(self) -> list[Label | None]:
+        """The label of each post, of the kind that training had, None for a bad row."""
+        kind = self.label_kind
+        return [None if name is None else typed_label(name, kind) for name in self.names]
+
+    @property
+    def names(self) -> list[str | None]:
+        """The likeliest class of each post by its name, None for a bad row."""
+        readable = ~np.isnan(self.probs[:, 0])
+        likeliest = np.where(readable, np.nan_to_num(self.probs).argmax(axis=1), -1)
+        return [self.classes[number] if number >= 0 else None for number in likeliest]
+
+    def to_table(self) -> pa.Table:
+        """Columns id, label, prob_<class> for each class, and where known hints and picture_shows.
+
+        Nulls for bad rows. Labels are of their kind: int64, double, bool or string.
+        """
+        columns = {"id": list(self.ids), "label": arrow_labels(self.names, self.label_kind)}
+        for number, name in enumerate(self.classes):
+            columns[f"prob_{name}"] = pa.array(self.probs[:, number], from_pandas=True)
+        if self.hints is not None:
+            rows = [[vars(hint) for hint in hints] for hints in self.hints]
+            columns["hints"] = pa.array(rows, pa.list_(HINT))
+        if self.shows is not None:
+            columns["picture_shows"] = pa.array(self.shows, pa.list_(pa.string()))
+        return pa.table(columns)
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A model with the settings that read its posts and the names of its classes.
+
+    label_kind: what the labels were that these names stand for. seen: which posts were seen in
+    training; None: not known, as of a model that an earlier version saved.
+    """
+
+    config: Config
+    classes: tuple[str, ...]
+    model: PostModel
+    label_kind: LabelKind = "text"
+    seen: Seen | None = None
+
+    def predict(self, posts: Posts, progress: Progress = silent) -> Predictions:
+        """Classify posts; labels are not looked at."""
+        return average_predictions([self], posts, progress)
+
+
+def average_predictions(
+    classifiers: Sequence[Classifier],
+    posts: Posts,
+    progress: Progress = silent,
+    opened: Opened | None = None,
+) -> Predictions:
+    """Mean probabilities of classifiers that differ by their seed; posts are encoded once.
+
+    However many posts cannot be read, the others are answered for.
+    opened: what is open; None: all is opened for these posts.
+    """
+    prepared = prepare_new(posts, classifiers[0].config, progress, opened=opened)
+    return predict_prepared(classifiers, prepared, np.arange(len(posts)), progress)
+
+
+def prepare_new(
+    posts: Posts,
+    config: Config,
+    progress: Progress = silent,
+    *,
+    held_out: Posts | None = None,
+    opened: Opened | None = None,
+) -> PreparedPosts:
+    """Posts as a trained model reads them, with what the corpus lends them; any may be bad.
+
+    held_out: posts that are measured on, see `borrow_for_prediction`. opened: what is open.
+    """
+    borrowed = borrow_for_prediction(
+        posts, config, held_out=held_out, progress=progress, opened=opened
+    )
+    encoders = None if opened is None else opened.encoders
+    return prepare_posts(posts, config, progress, borrowed, allowed_bad=1.0, encoders=encoders)
+
+
+def predict_prepared(
+    classifiers: Sequence[Classifier],
+    prepared: PreparedPosts,
+    rows: Array,
+    progress: Progress = silent,
+) -> Predictions:
+    """Mean predictions for some rows of prepared posts, bad ones among them."""
+    usable = rows[np.isin(rows, prepared.usable)]
+    outputs = []
+    if len(usable):
+        outputs = [predict_rows(one, prepared, usable, progress) for one in classifiers]
+    return predictions_from(outputs, classifiers, prepared, rows)
+
+
+def predictions_from(
+    outputs: Sequence[Outputs],
+    classifiers: Sequence[Classifier],
+    prepared: PreparedPosts,
+    rows: Array,
+) -> Predictions:
+    """Mean predictions from what each classifier said of those of the rows that are usable.
+
+    outputs: one a classifier; none if no row is usable.
+    """
+    usable = np.isin(rows, prepared.usable)
+    classes, ids = classifiers[0].classes, prepared.posts.table["id"]
+    probs = np.full((len(rows), len(classes)), np.nan, dtype=np.float32)
+    weights, config = None, classifiers[0].config
+    if config.reads_comments:
+        weights = np.zeros((len(rows), config.comments.count), dtype=np.float32)
+    if outputs:
+        probs[usable] = np.mean([softmax(output.logits) for output in outputs], axis=0)
+        weights = _mean_weights(outputs, usable)
+    names = tuple(ids.take(pa.array(rows)).to_pylist())
+    unreadable = {name for name, fine in zip(names, usable, strict=True) if not fine}
+    return Predictions(
+        ids=names,
+        classes=classes,
+        probs=probs,
+        bad=tuple(row for row in prepared.bad if row.id in unreadable),
+        hints=_weighed_hints(prepared, rows, weights),
+        shows=what_pictures_show(prepared, rows, classifiers[0].config),
+        label_kind=classifiers[0].label_kind,
+    )
+
+
+def predict_rows(
+    classifier: Classifier,
+    prepared: PreparedPosts,
+    rows: Array,
+    progress: Progress = silent,
+    *,
+    with_aligned: bool = False,
+) -> Outputs:
+    """What one classifier says of some usable rows of prepared posts.
+
+    with_aligned: with the vectors that losses on pairs compare, if its model has such losses.
+    Raises: DataError: their region features are wider or narrower than those it was trained on.
+        ModelError: it does not fit its encoders, or its answers are not finite numbers.
+    """
+    _refuse_other_regions(classifier, prepared)
+    _refuse_other_features(classifier, prepared)
+    _refuse_unknown_tokens(classifier, prepared)
+    config, workers = classifier.config, classifier.config.training.workers
+    aligned = with_aligned and classifier.model.alignment is not None
+    dataset = prepared.dataset(rows, aligns=aligned)
+    outputs = predict_outputs(
+        classifier.model, dataset, pick_device(config.training), workers=workers, progress=progress
+    )
+    strange = ~np.isfinite(outputs.logits).all(axis=1)
+    if strange.any():
+        fix = "Train again with a lower training.learning_rate, or copy the model again."
+        found = f"others for {strange.sum()} of {len(rows)} posts"
+        raise ModelError("answers of the model", "finite numbers", found, fix)
+    return outputs
+
+
+def _refuse_other_regions(classifier: Classifier, prepared: PreparedPosts) -> None:
+    column, branch = prepared.columns.get("image"), classifier.model.image
+    if classifier.config.encoders.image.name != REGIONS or branch is None:
+        return
+    assert isinstance(column, FeatureColumn)
+    expected, found = len(branch.mean), column.store.dim
+    if found not in (expected, 1):  # 1: no post has regions
+        raise DataError(
+            f"{prepared.posts.name}, regions",
+            f"features of width {expected - BOX}, as in training",
+            str(found - BOX),
+            "Use the detector that made those of the training posts.",
+        )
+
+
+def _refuse_other_features(classifier: Classifier, prepared: PreparedPosts) -> None:
+    """Refuse a model whose statistics are of other features than its encoders give."""
+    for part in ("text", "image"):
+        column, branch = prepared.columns.get(part), getattr(classifier.model, part)
+        regions = part == "image" and classifier.config.encoders.image.name == REGIONS
+        if not isinstance(column, FeatureColumn) or branch is None or regions:
+            continue
+        store = column.store
+        widths = [(store.dim, len(branch.mean))]
+        if store.with_tokens:
+            widths.append((store.token_dim, len(branch.token_mean)))
+        for found, expected in widths:
+            if found != expected:
+                raise ModelError(
+                    f"model, {part}",
+                    f"statistics of features of width {found}, which its encoder gives",
+                    f"those of width {expected}",
+                    "Copy the model again from its source.",
+                )
+
+
+def _refuse_unknown_tokens(classifier: Classifier, prepared: PreparedPosts) -> None:
+    """Refuse a tokenizer that gives tokens which the encoder inside the model has not."""
+    columns = prepared.columns
+    comments = None if columns.comments is None else columns.comments.texts
+    words = (*columns.read.values(), comments)
+    highest = max(
+        (int(column.flat.max(initial=-1)) for column in words if isinstance(column, TokenColumn)),
+        default=-1,
+    )
+    known = classifier.model.vocabulary
+    if known is not None and highest >= known:
+        raise ModelError(
+            "model, text",
+            f"a tokenizer of the {known} tokens that its encoder knows",
+            f"one that gives token {highest}",
+            "Copy the model again from its source.",
+        )
+
+
+def _mean_weights(outputs: Sequence[Outputs], usable: Array) -> Array | None:
+    """Attention (N, C) paid to comments, mean over classifiers; zeros for rows not usable."""
+    found = [output.comment_weights for output in outputs if output.comment_weights is not None]
+    if not found:
+        return None
+    weights = np.zeros((len(usable), found[0].shape[1]), dtype=np.float32)
+    weights[usable] = np.mean(found, axis=0)
+    return weights
+
+
+def _weighed_hints(
+    prepared: PreparedPosts, rows: Array, weights: Array | None
+) -> tuple[tuple[WeighedHint, ...], ...] | None:
+    if weights is None or prepared.borrowed is None:
+        return None
+    hints = prepared.borrowed.hints
+    weighed = []
+    for row, paid in zip(rows, weights, strict=True):
+        pairs = zip(hints[row], paid.tolist(), strict=False)
+        each = [WeighedHint(hint.text, hint.post, weight) for hint, weight in pairs]
+        weighed.append(tuple(sorted(each, key=lambda hint: -hint.weight)))
+    return tuple(weighed)

@@ -1,0 +1,41 @@
+"""What a classifier has seen in training, kept in its model folder as hashes of posts."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from postsense.data.seen import Seen
+from postsense.errors import ModelError
+from postsense.saving.description import Description, read_description
+from postsense.saving.files import ANEW, SEEN
+from postsense.training.checkpoint import save_tensors
+
+
+def write_seen(seen: Seen, folder: Path) -> None:
+    """Write the hashes of the posts that a classifier has seen to its model folder."""
+    keys = {name: torch.from_numpy(part) for name, part in vars(seen).items()}
+    save_tensors(folder / SEEN, keys)
+
+
+def read_seen(folder: Path, description: Description | None = None) -> Seen | None:
+    """What a saved classifier has seen; None: not known, as of one that an earlier version saved.
+
+    description: of the folder, if it has been read.
+    Raises: ModelError: missing or damaged.
+    """
+    described = description or read_description(folder)
+    if SEEN not in (described.files or {}):
+        return None
+    file = folder / SEEN
+    try:
+        seen = Seen(**load_file(file))
+    except (OSError, SafetensorError, TypeError) as error:
+        raise ModelError(file, "hashes of posts", str(error), ANEW) from None
+    wrong = [part for part in vars(seen).values() if part.dtype != np.int64 or part.ndim != 1]
+    if wrong:
+        found = f"{wrong[0].dtype} of shape {wrong[0].shape}"
+        raise ModelError(file, "hashes of posts, int64 in a row", found, ANEW)
+    return seen
