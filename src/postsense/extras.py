@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from postsense.errors import CorpusError
 
@@ -19,3 +20,10 @@ def brought_by(extra: str, package: str) -> Iterator[None]:
         found = "none" if isinstance(error, ModuleNotFoundError) else str(error)
         fix = f"Install what is missing: pip install 'postsense[{extra}]'"
         raise CorpusError(f"extra '{extra}'", f"the package '{package}'", found, fix) from None
+
+
+def load_faiss(extra: str = "corpus") -> Any:
+    """The Faiss module. Raises: CorpusError: it is not installed; extra: the one that has it."""
+    with brought_by(extra, "faiss-cpu"):
+        import faiss
+    return faiss

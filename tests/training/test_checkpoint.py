@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from postsense.errors import RunError
+from postsense.files.tensors import save_tensors
 from postsense.training.checkpoint import (
     Checkpoint,
     PhaseState,
@@ -18,7 +19,6 @@ from postsense.training.checkpoint import (
     optimizer_tensors,
     restore_optimizer,
     save_checkpoint,
-    save_tensors,
 )
 
 

@@ -140,7 +140,7 @@ class Config(Section):
         if not isinstance(fusion, Mapping) or not isinstance(encoders, Mapping):
             return values
         name, text = fusion.get("name"), encoders.get("text") or {}
-        wanted = FUSIONS[name].text_layers if name in FUSIONS else 1
+        wanted = FUSIONS[name].text_layers if isinstance(name, str) and name in FUSIONS else 1
         if wanted == 1 or not isinstance(text, Mapping) or "read_layers" in text:
             return values
         network = text.get("network", "transformer")

@@ -112,7 +112,7 @@ class PostBatch:
     def to(self, device: torch.device | str) -> "PostBatch":
         """The same batch on another device."""
         read = {name: part.to(device) for name, part in self.read.items()}
-        others = {
+        others: dict[str, Any] = {
             name: value.to(device)
             for name, value in vars(self).items()
             if isinstance(value, Tensor | Comments)

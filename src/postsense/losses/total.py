@@ -21,15 +21,15 @@ class Weighted:
 
 
 @dataclass(frozen=True)
-class Loss:
+class TotalLoss:
     """total: scalar with a gradient. parts: each unweighted term, as a number in nats."""
 
     total: Tensor
     parts: Mapping[str, float]
 
 
-def total_loss(terms: Mapping[str, Weighted], output: PostOutput, batch: PostBatch) -> Loss:
+def total_loss(terms: Mapping[str, Weighted], output: PostOutput, batch: PostBatch) -> TotalLoss:
     """The weighted sum of all terms on one batch."""
     values = {name: weighted.term(output, batch) for name, weighted in terms.items()}
     total = torch.stack([terms[name].weight * value for name, value in values.items()]).sum()
-    return Loss(total, {name: float(value.detach()) for name, value in values.items()})
+    return TotalLoss(total, {name: float(value.detach()) for name, value in values.items()})

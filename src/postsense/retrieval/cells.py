@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from postsense.arrays import Array
-from postsense.retrieval.index_files import load_faiss
+from postsense.extras import load_faiss
 
 POSTS_PER_CELL = 250  # about; a power of 4 is the number of cells
 MOST_BITS = 9  # of the number of a modality's cell

@@ -14,9 +14,9 @@ import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from postsense.arrays import Array
+from postsense.extras import load_faiss
 from postsense.progress import Progress
 from postsense.retrieval.cells import learn_cells
-from postsense.retrieval.index_files import load_faiss
 from postsense.retrieval.ranking import QueryVectors, VectorSource, as_float32
 from postsense.retrieval.sampling import draw_vectors
 

@@ -9,10 +9,10 @@ import numpy as np
 
 from postsense.arrays import Array
 from postsense.errors import CorpusError
+from postsense.extras import load_faiss
 from postsense.retrieval.cells import best_cells, centroids_of
 from postsense.retrieval.codes import axes_of
 from postsense.retrieval.exact import exact_candidates
-from postsense.retrieval.index_files import load_faiss
 from postsense.retrieval.ranking import Hits, QueryVectors, VectorSource, check_queries, rank
 from postsense.retrieval.recall import NEIGHBORS, Recall, RecallTest
 

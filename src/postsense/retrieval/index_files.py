@@ -9,20 +9,13 @@ from typing import Any
 from xxhash import xxh3_128_hexdigest
 
 from postsense.errors import CorpusError
-from postsense.extras import brought_by
+from postsense.extras import load_faiss
 from postsense.files.atomic import replacing, write_json
 from postsense.files.regular import UnreadableFileError, read_regular
 
 FORMAT = 1
 _CHECKSUM, _LARGEST_BYTES = "checksum", 2**20
 REBUILD = "Build it with 'postsense corpus index CORPUS'."
-
-
-def load_faiss(extra: str = "corpus") -> Any:
-    """The Faiss module. Raises: CorpusError: it is not installed; extra: the one that has it."""
-    with brought_by(extra, "faiss-cpu"):
-        import faiss
-    return faiss
 
 
 def write_codes(index: Any, file: Path) -> str:

@@ -22,11 +22,11 @@ import numpy as np
 from postsense.arrays import Array
 from postsense.corpus.reading import Corpus
 from postsense.errors import BusyError, CorpusError
+from postsense.extras import load_faiss
 from postsense.files.locking import writing_to
 from postsense.progress import Progress, silent
 from postsense.retrieval.index_files import (
     REBUILD,
-    load_faiss,
     read_codes,
     read_description,
     write_codes,

@@ -20,6 +20,7 @@ from postsense.encoders.backbone import TextBackbone
 from postsense.encoders.pretrained import BUILTIN, image_checkpoint, text_checkpoint
 from postsense.errors import ConfigError, ModelError
 from postsense.files.atomic import replacing, replacing_folder, whole_folder, write_json
+from postsense.files.tensors import save_tensors
 from postsense.model.build import build_model, load_encoders
 from postsense.model.cluster_head import ClusterNames
 from postsense.model.post_model import PostModel
@@ -46,7 +47,6 @@ from postsense.saving.places import (
 )
 from postsense.saving.seen import read_seen, write_seen
 from postsense.saving.weights import load_weights, refuse_infinite
-from postsense.training.checkpoint import save_tensors
 
 
 def save_model(classifier: Classifier, folder: Path, *, in_run: bool = False) -> None:

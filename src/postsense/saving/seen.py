@@ -9,9 +9,9 @@ from safetensors.numpy import load_file
 
 from postsense.data.seen import Seen
 from postsense.errors import ModelError
+from postsense.files.tensors import save_tensors
 from postsense.saving.description import Description, read_description
 from postsense.saving.files import ANEW, SEEN
-from postsense.training.checkpoint import save_tensors
 
 
 def write_seen(seen: Seen, folder: Path) -> None:

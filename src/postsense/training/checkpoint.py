@@ -12,11 +12,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from postsense.errors import RunError
-from postsense.files.atomic import replacing, write_json
+from postsense.files.atomic import write_json
+from postsense.files.tensors import save_tensors
 
 Tensors = dict[str, Tensor]
 logger = logging.getLogger(__name__)
@@ -73,18 +74,6 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
         raise RunError(
             folder, "a whole checkpoint", str(error), "Delete this folder to start the phase anew."
         ) from None
-
-
-def save_tensors(file: Path, tensors: Tensors) -> None:
-    """Write tensors as one safetensors file, atomically; those that share memory, one by one."""
-    contiguous, written = dict[str, Tensor](), set[int]()
-    for name, tensor in tensors.items():
-        plain = tensor.detach().cpu().contiguous()
-        memory = plain.untyped_storage().data_ptr()
-        contiguous[name] = plain.clone() if memory in written else plain
-        written.add(memory)
-    with replacing(file) as temporary:
-        save_file(contiguous, temporary)
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> Tensors:

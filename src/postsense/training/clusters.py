@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from postsense.arrays import Array
 from postsense.config import ClusteringSettings
 from postsense.errors import DataError
-from postsense.retrieval.index_files import load_faiss
+from postsense.extras import load_faiss
 
 logger = logging.getLogger(__name__)
 STARTS_FROM = 256  # vectors for each cluster, at most, that a start is drawn from
