@@ -1,6 +1,7 @@
 """Tensors by name → one safetensors file."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from safetensors.torch import save_file
 from torch import Tensor
