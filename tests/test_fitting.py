@@ -31,7 +31,10 @@ REFUSED = {
         ("train", "{table}", "--set", "data.columns.text=tweet", *TEXT_ONLY),
         "tweet",
     ),
-    "a setting": (("train", "{table}", "--method", "self_training"), "a corpus to learn from"),
+    "a setting": (
+        ("train", "{table}", "--method", "self_training"),
+        "a corpus for method=self_training",
+    ),
     "a value": (("train", "{table}", "--set", "training.epochs=-1"), "training.epochs"),
     "a package": (("train", "{table}", "--method", "cluster_pseudo_labels", *TEXT_ONLY), "faiss"),
     "a corpus": (("train", "{table}", "--corpus", "{nowhere}"), "a corpus"),

@@ -96,7 +96,9 @@ def configured(request: pytest.FixtureRequest) -> Configured:
             quick["encoders.text.read_layers"] = 2
         if preset in WITH_CORPUS:
             corpus = request.getfixturevalue("synthetic_corpus")
-            quick |= {"retrieval.corpus": corpus, "self_training.rounds": 1}
+            quick["retrieval.corpus"] = corpus
+            if values.get("method", "self_training") == "self_training":
+                quick["self_training.rounds"] = 1
         return load_config(preset, values=quick | values)
 
     return load

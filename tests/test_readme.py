@@ -9,7 +9,13 @@ import pytest
 import typer
 
 from postsense.commands.main import app
-from postsense.config.loading import load_config, preset_names
+from postsense.config.loading import (
+    load_config,
+    merged_settings,
+    parse_kept,
+    preset_names,
+    refuse_unknown_settings,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -58,8 +64,10 @@ def parse(words: list[str]) -> None:
 
 def load_settings(words: list[str]) -> None:
     """Raises for presets and settings that do not exist."""
+    options = {"--method": "method", "--corpus": "retrieval.corpus"}
+    values = {key: value for name, key in options.items() for value in values_of(name, words)}
     for preset in values_of("--preset", words) or [None]:
-        load_config(preset, overrides=values_of("--set", words))
+        load_config(preset, overrides=values_of("--set", words), values=values)
 
 
 @pytest.mark.parametrize("read", [parse, load_settings])
@@ -81,7 +89,8 @@ def test_the_page_on_models_names_every_preset_and_no_other() -> None:
 def test_settings_in_the_text_exist() -> None:
     for key, value in re.findall(r"`--set (\w+\.[\w.]+)=(\S+?)`", README + PAGES):
         if value != "..." and not key.startswith("section."):  # placeholders
-            load_config(overrides=[f"{key}={value}"])
+            refuse_unknown_settings([key])
+            parse_kept(merged_settings(overrides=[f"{key}={value}"]))
 
 
 def test_files_that_a_page_links_to_exist() -> None:

@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 
+from postsense.config import Config
 from postsense.config.loading import load_config
 from postsense.data.loading import load_posts
 from postsense.evaluation import task_pairs
 from postsense.evaluation.task_pairs import pair_metrics, pair_tasks
-from postsense.prediction.classifier import average_predictions
+from postsense.inputs.preparation import PreparedPosts
+from postsense.posts import Posts
+from postsense.prediction.classifier import average_predictions, prepare_new
 from postsense.runs.training import load_run, train_run
 
 Rows = list[dict[str, Any]]
@@ -128,8 +131,12 @@ def test_posts_that_combine_measures_on_lend_comments_to_nobody(
     rows = [{**row, "labels": row["labels"] if labeled else None} for row in two_tasks]
     table, held_out = write(tmp_path / "posts.jsonl", rows), []
     with pytest.MonkeyPatch.context() as patch:
-        record = lambda posts, config, **options: held_out.append(options["held_out"])  # noqa: E731
-        patch.setattr(task_pairs, "borrow_for_prediction", record)
+
+        def watched(posts: Posts, config: Config, progress: Any, **options: Any) -> PreparedPosts:
+            held_out.append(options["held_out"])
+            return prepare_new(posts, config, progress, **options)
+
+        patch.setattr(task_pairs, "prepare_new", watched)
         assert postsense("combine", *runs, table, "--out", tmp_path / "pairs.csv").code == 0
     assert [None if one is None else len(one) for one in held_out] == [count] * 2
     assert {post.split for one in held_out if one is not None for post in one} <= {"val", "test"}

@@ -174,7 +174,9 @@ def test_posts_that_are_not_similar_lend_nothing(posts: Posts, own_corpus: Path)
 
 
 def test_the_published_search_lends_comments_too(posts: Posts, own_corpus: Path) -> None:
-    config = configured(own_corpus, **{"retrieval.fidelity": "released"})
+    config = configured(
+        own_corpus, **{"retrieval.fidelity": "released", "retrieval.min_score": 0.4}
+    )
     rows = np.arange(30)
     borrowed = borrow_for_training(posts, rows[:20], rows[20:], config)
     assert borrowed is not None and 0 < borrowed.alpha < 1

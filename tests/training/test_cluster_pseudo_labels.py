@@ -258,12 +258,9 @@ def test_a_run_folder_tells_of_posts_without_labels(rows: Rows, tmp_path: Path) 
     assert metrics["test"] == summary.metrics[0]["test"]
 
 
-def test_a_share_of_labels_leaves_every_post_in_train(rows: Rows, tmp_path: Path) -> None:
-    few = fit(rows, configured(**{"data.train_fraction": 0.1}), tmp_path / "few")
-    assert all(
-        torch.equal(weights(few)[name], value)
-        for name, value in weights(fit(rows, configured(), tmp_path / "all")).items()
-    )
+def test_a_share_of_labels_is_nothing_to_learn_from() -> None:
+    with pytest.raises(ConfigError, match="is read with a method that learns from labels"):
+        configured(**{"data.train_fraction": 0.1})
 
 
 def test_the_command_trains_on_posts_without_labels(

@@ -75,7 +75,7 @@ def test_token_ids_move_as_features_do() -> None:
 
 def shifted(probability: float, comments: Comments) -> Comments:
     """What a student is shown of comments, by the generator of seed 3."""
-    batch = PostBatch(None, None, comments=comments)
+    batch = PostBatch({}, comments=comments)
     seen = drop_comments(probability)(batch, torch.Generator().manual_seed(3)).comments
     assert seen is not None
     return seen

@@ -284,7 +284,7 @@ def threads_in_training(model: PostModel, folder: Path) -> set[int]:
     """How many CPU threads the steps of a phase have."""
     seen = set[int]()
     model.head.register_forward_hook(lambda *_: seen.add(torch.get_num_threads()))
-    run_phase(phase(epochs=1), model, folder)
+    run_phase(replace(phase(epochs=1), small=True), model, folder)
     return seen
 
 
@@ -296,7 +296,7 @@ def test_vectors_with_comments_are_fused_by_one_thread_too(two_threads: None) ->
     model = fresh_model()
     attentions = nn.ModuleDict({"text": nn.Identity()})
     model.fusion = WithComments(model.fusion, attentions, DIM, 16, 0.0)
-    with loop._threads(model):
+    with loop._threads(replace(phase(epochs=1), small=True), model):
         assert torch.get_num_threads() == 1
 
 

@@ -105,7 +105,7 @@ def test_posts_that_cannot_be_used_are_left_out_of_training(
 
 def seen_by(rows: Rows, folder: Path, **settings: Any) -> list[int]:
     """How many posts a classifier learned from, selected by, grouped and was not shown."""
-    quick = {"training.epochs": 1, "clustering.clusters": 3, **settings}
+    quick = {"training.epochs": 1, **settings}
     seen = fit(rows, folder, "image-only", **quick)[0].seen
     assert seen is not None
     return [len(part) for part in (seen.trained, seen.selected, seen.grouped, seen.tested)]
@@ -119,5 +119,5 @@ def test_a_classifier_knows_what_it_has_seen(post_rows: Rows, tmp_path: Path) ->
 
 
 def test_posts_whose_labels_were_not_read_are_seen_apart(post_rows: Rows, tmp_path: Path) -> None:
-    method = {"method": "cluster_pseudo_labels"}
+    method = {"method": "cluster_pseudo_labels", "clustering.clusters": 3}
     assert seen_by(post_rows, tmp_path, **method) == [0, 9, 27, 9]

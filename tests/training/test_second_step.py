@@ -188,10 +188,10 @@ def test_statistics_behind_the_aligned_vectors_move_once_a_batch_in_two_steps(
     """The second step of SPP-SCL goes no further than the vectors that it compares."""
     model, batch = cross_modal()
     fusion: Any = model.fusion
-    assert isinstance(batch.text, Embeddings) and isinstance(batch.image, Embeddings)
+    assert isinstance(batch["text"], Embeddings) and isinstance(batch["image"], Embeddings)
     columns = PostColumns({name: Given(batch[name]) for name in ("text", "image")})
-    contents = np.arange(6).reshape(3, 2)
-    train = PostDataset(columns, np.arange(3), np.array([0, 1, 0]), contents=contents)
+    pairs: Any = {"contents": np.arange(6).reshape(3, 2), "aligns": True}
+    train = PostDataset(columns, np.arange(3), np.array([0, 1, 0]), **pairs)
     config = load_config(values={"method": "two_step_contrastive"})
     two_steps = labeled_phase("train", TrainingData(train, train, ("a", "b", "c")), config)
     none = replace(train, rows=np.arange(0), labels=np.arange(0))

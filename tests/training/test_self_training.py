@@ -167,7 +167,7 @@ def test_what_counts_keeps_its_own_targets_where_others_count_for_nothing() -> N
     dataset = PostDataset(PostColumns({}), rows, comment_rows=queries)
     unlabeled = self_training._Unlabeled(dataset, pairs, [])
 
-    counted = self_training._stream(pseudo, unlabeled, load_config()).dataset
+    counted = self_training._stream(pseudo, unlabeled, load_config().self_training).dataset
 
     assert counted.rows.tolist() == [6, 8]
     assert counted.comment_rows is not None and counted.comment_rows.tolist() == [0, 1]
@@ -186,7 +186,7 @@ def test_the_best_on_val_is_the_lowest_loss_and_the_highest_of_all_else(
         Trained(nn.Identity(), PhaseState(best_score=score), {"name": name})
         for name, score in (("a", 0.5), ("b", 0.25), ("c", 0.75), ("d", 0.75))
     ]
-    assert self_training._best(candidates, config).report["name"] == kept
+    assert self_training._best(candidates, config.training.select_by).report["name"] == kept
 
 
 def test_the_test_split_is_never_read(posts: Posts, synthetic_corpus: Path, tmp_path: Path) -> None:
