@@ -340,7 +340,6 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     },
 }
 QUICK_ONES = (  # the others are marked slow
-    "concat over the built-in encoders",
     "hierarchical",
     "text_only by a new network",
 )

@@ -72,6 +72,7 @@ def test_a_verb_without_a_package_names_it_and_its_extra(
     )
 
 
+@pytest.mark.slow
 def test_posts_are_grouped_by_a_mixture_without_faiss(
     postsense: Any, posts_file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -94,6 +94,7 @@ def test_a_file_is_replaced_where_no_folder_is_opened(
     assert (tmp_path / "x.txt").read_text(encoding="utf-8") == "whole"
 
 
+@pytest.mark.slow
 def test_json_is_utf_8_wherever_it_goes_and_a_name_in_no_encoding_is_numbers(
     tmp_path: Path,
 ) -> None:

@@ -113,6 +113,7 @@ def pair(table: Path, settings: dict[str, Any], tmp_path_factory: pytest.TempPat
     return Pair(main, other, folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("posts", [7, 2, 1])
 def test_gradients_of_two_processes_are_those_of_one(pair: Pair, posts: int) -> None:
     found, expected = pair.main["gradients"][str(posts)], gradients(posts, shared=False)
@@ -121,17 +122,20 @@ def test_gradients_of_two_processes_are_those_of_one(pair: Pair, posts: int) -> 
         assert found[name] == pytest.approx(value, rel=1e-5, abs=1e-6), name
 
 
+@pytest.mark.slow
 def test_a_weight_that_no_share_used_has_no_gradient(pair: Pair) -> None:
     found = pair.main["gradients"]["7"]
     assert found["net.never.weight"] == []
     assert any(found["net.sometimes.weight"])  # the other process alone has used it
 
 
+@pytest.mark.slow
 def test_shares_are_consecutive_and_as_equal_as_can_be(pair: Pair) -> None:
     assert pair.main["shown"] == {"7": [0, 3, 6, 9], "2": [0], "1": [0]}
     assert pair.other["shown"] == {"7": [12, 15, 18], "2": [3], "1": [0]}  # has none, and helps
 
 
+@pytest.mark.slow
 def test_methods_comments_and_networks_within_networks_can_be_shared(pair: Pair) -> None:
     for found in (pair.main, pair.other):
         assert found["both"] == [[1, 2], [True]]
@@ -139,16 +143,19 @@ def test_methods_comments_and_networks_within_networks_can_be_shared(pair: Pair)
         assert found["nested"] == [3.0] * 6
 
 
+@pytest.mark.slow
 def test_a_network_that_compares_posts_is_not_split(pair: Pair) -> None:
     expected = torch.nn.BatchNorm1d(1)(torch.arange(6.0)[:, None]).flatten().tolist()
     for found in (pair.main, pair.other):
         assert [value for [value] in found["norm"]] == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_statistics_of_batch_norm_are_those_of_the_main_process(pair: Pair) -> None:
     assert (pair.main["statistics"], pair.other["statistics"]) == (1.0, 1.0)
 
 
+@pytest.mark.slow
 def test_random_numbers_differ_in_shares_and_agree_afterwards(pair: Pair) -> None:
     first, second, later = pair.main["random"]["masks"]
     assert first != second
@@ -158,6 +165,7 @@ def test_random_numbers_differ_in_shares_and_agree_afterwards(pair: Pair) -> Non
     assert pair.main["random"]["kept"] == float(torch.rand(()))
 
 
+@pytest.mark.slow
 def test_the_main_process_goes_first(pair: Pair) -> None:
     assert (pair.main["order"], pair.other["order"]) == (False, True)
 
@@ -179,6 +187,7 @@ def assert_same_run(found: Path, expected: Path) -> None:
             assert metrics[0][split][name] == pytest.approx(metrics[1][split][name], abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["concat", "joint"])
 def test_a_run_of_two_processes_is_that_of_one(
     pair: Pair, settings: dict[str, Any], table: Path, tmp_path: Path, name: str
@@ -187,10 +196,12 @@ def test_a_run_of_two_processes_is_that_of_one(
     assert_same_run(pair.folder / name, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_run_of_two_processes_goes_on_where_it_was_stopped(pair: Pair) -> None:
     assert_same_run(pair.folder / "resumed", pair.folder / "concat")
 
 
+@pytest.mark.slow
 def test_one_process_goes_on_with_a_run_of_two(
     pair: Pair, settings: dict[str, Any], table: Path, tmp_path: Path
 ) -> None:
@@ -200,6 +211,7 @@ def test_one_process_goes_on_with_a_run_of_two(
     assert_same_run(tmp_path / "run", pair.folder / "concat")
 
 
+@pytest.mark.slow
 def test_two_processes_fit_a_classifier_that_one_can_ask(pair: Pair, table: Path) -> None:
     [trained] = load_run(pair.folder / "concat")
     expected = trained.predict(load_posts(table)).probs
