@@ -162,7 +162,10 @@ def corpora(
     folders, settings = [], tiny_settings(tiny_bert, tiny_vit)
     for count in (30, 20):
         folder = tmp_path_factory.mktemp("corpora") / "corpus"
-        said = [["awful rain again", "thank you", f"a lovely day {n} line bus"] for n in range(30)]
+        said = [
+            ["awful rain again", "thank you", f"a lovely {WORDS[n % 9]} line {WORDS[n // 4]}"]
+            for n in range(30)
+        ]
         posts = [
             row(n, image=pictures[n // 3], comments=[*said[n], "what a bus", "day"][: 3 + n % 3])
             for n in range(count)

@@ -139,7 +139,9 @@ def test_a_model_with_a_trained_encoder_learns_eight_posts_by_heart(
     texts = [rows[number // shared]["text"] for number in range(8)]
     eight = [{**row, "split": "train", "text": text} for row, text in zip(rows, texts)]
     held_out = [{**row, "id": f"{row['id']} again", "split": "val"} for row in eight]
-    rates = {"training.learning_rate": 0.01, "training.encoder_learning_rate": 0.003}
+    rates = {"training.learning_rate": 0.01}
+    if load_config(preset).trains_encoder:
+        rates["training.encoder_learning_rate"] = 0.003
     still = {"training.epochs": 60, "training.patience": 60, "fusion.dropout": 0.0}
     config = configured(preset, **rates, **still, **{"training.select_by": "loss"})
 
