@@ -396,3 +396,8 @@ def test_corpus_settings_come_from_overrides_too() -> None:
     assert (settings.columns.text, settings.language) == ("tweet", "de")
     with pytest.raises(ConfigError, match=r"unknown 'language_code' \(Did you mean 'language'\?\)"):
         load_corpus_settings(overrides=["language_code=de"])
+
+
+def test_a_corpus_refuses_columns_that_it_does_not_keep() -> None:
+    with pytest.raises(ConfigError, match=r"a corpus keeps no title: leave columns\.title out"):
+        load_corpus_settings(overrides=["columns.title=headline"])

@@ -3,11 +3,12 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from postsense.config.data import Columns, Delimiter
 from postsense.config.encoders import EncoderSettings
 from postsense.config.section import AFTER_TRAINING, ReadWhere, Section
+from postsense.registry.inputs import INPUTS
 
 
 class CorpusSettings(Section):
@@ -40,6 +41,13 @@ class CorpusSettings(Section):
     min_recall: float = Field(
         0.95, ge=0, le=1, description="recall@K against exact search that an index must reach"
     )
+
+    @model_validator(mode="after")
+    def _keeps_its_columns(self) -> "CorpusSettings":
+        for name, one in INPUTS.items():
+            if one.optional and name in self.columns.sources:
+                raise ValueError(f"a corpus keeps no {name}: leave columns.{name} out")
+        return self
 
 
 _ASKED = ReadWhere(
