@@ -319,6 +319,7 @@ def test_settings_from_a_device_are_refused(postsense: Any, write: Any, tmp_path
     assert_refused(postsense(*arguments), "/dev/zero: expected a TOML file, found neither a file")
 
 
+@pytest.mark.slow
 def test_demo_trains_evaluates_and_predicts(postsense: Any, tmp_path: Path) -> None:
     outcome = postsense("demo", "--out", tmp_path / "demo", "--posts", 40)
     assert (outcome.code, outcome.err) == (0, "")

@@ -343,7 +343,6 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     },
 }
 QUICK_ONES = (  # the others are marked slow
-    "hierarchical",
     "text_only by a new network",
 )
 SLOW = pytest.mark.slow

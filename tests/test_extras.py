@@ -97,6 +97,7 @@ def test_a_package_that_is_there_but_broken_says_why() -> None:
         raise ImportError("libdaft.so: no such file")
 
 
+@pytest.mark.slow
 def test_the_core_trains_and_predicts_without_any_extra(posts_file: Path, tmp_path: Path) -> None:
     prepare = f"sys.modules.update(dict.fromkeys({EXTRAS}))"
     run, out = tmp_path / "run", tmp_path / "labels.csv"

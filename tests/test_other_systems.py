@@ -57,17 +57,20 @@ def windows(
     return Windows(folder, done.stdout.splitlines())
 
 
+@pytest.mark.slow
 def test_a_run_is_trained_and_asked_twice(windows: Windows) -> None:
     assert windows.lines.count(f"45 predictions in {windows.folder / 'labels.csv'}") == 2
     ids = pyarrow.csv.read_csv(windows.folder / "labels.csv")["id"].to_pylist()
     assert ids == [f"p{number}" for number in range(45)]
 
 
+@pytest.mark.slow
 def test_a_character_that_a_console_lacks_is_shown_by_its_number(windows: Windows) -> None:
     assert any("\\u2192 negative" in line for line in windows.lines)  # an arrow
     assert any("gr\\xf6\\xdfer \\U0001f389 \\u96e8" in line for line in windows.lines)
 
 
+@pytest.mark.slow
 def test_what_was_removed_from_a_corpus_is_off_the_disk(windows: Windows) -> None:
     from postsense.corpus.reading import open_corpus
 

@@ -89,7 +89,8 @@ def told(predictions: Predictions) -> dict[str, Any]:
     return {**vars(predictions), "probs": predictions.probs.tobytes()}
 
 
-KINDS = ("frozen", "words trained", "both trained", "attributes", "comments", "comments trained")
+SLOW = ("words trained", "both trained", "attributes", "comments trained")
+KINDS = ["frozen", "comments", *(pytest.param(kind, marks=pytest.mark.slow) for kind in SLOW)]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -44,10 +44,10 @@ TRAINED = [
     and load_config(name).method != "cluster_pseudo_labels"
     and (load_config(name).encoders.text.trainable or load_config(name).encoders.image.trainable)
 ]
-OF_ONE_MODEL = {  # those of one paper that differ in settings, or in parts that others have
-    *("cast-itr", "cast-mhp", "cast-msd", "itc-itm-mhp", "itc-itm-micd", "itc-itm-msd"),
-    *("itc-itm-tir", "itrp-image", "itrp-text", "spp-scl-mvsa-m", "spp-scl-mvsa-s"),
-}
+QUICK_ONES = (  # of all kinds of models and methods one; the others are marked slow
+    *("concat", "text-only", "cast-mvsa", "itc-itm-mvsa", "itrp", "spp-scl", "mmbt", "lxmert"),
+    *("cnn", "ber-vit-att"),
+)
 Configured = Callable[..., Config]
 
 
@@ -110,9 +110,7 @@ def test_every_checkpoint_that_a_preset_names_has_a_tiny_one() -> None:
     assert named - {"builtin", "regions"} == set(TINY)
 
 
-@pytest.mark.parametrize(
-    "preset", with_slow(preset_names(), quick=set(preset_names()) - OF_ONE_MODEL)
-)
+@pytest.mark.parametrize("preset", with_slow(preset_names(), quick=QUICK_ONES))
 def test_a_preset_trains_and_comes_back_from_disk(
     preset: str, posts: Posts, configured: Configured, tmp_path: Path
 ) -> None:
@@ -130,7 +128,7 @@ def test_a_preset_trains_and_comes_back_from_disk(
         assert weights == pytest.approx([1.0] * len(weights), abs=1e-5) and weights
 
 
-@pytest.mark.parametrize("preset", with_slow(TRAINED, quick=("bert", "ber-vit-conc", "vilt")))
+@pytest.mark.parametrize("preset", with_slow(TRAINED, quick=("bert",)))
 def test_a_model_with_a_trained_encoder_learns_eight_posts_by_heart(
     preset: str, rows: list[dict[str, Any]], configured: Configured, tmp_path: Path
 ) -> None:

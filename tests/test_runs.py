@@ -253,6 +253,7 @@ def train_command(posts_file: Path, out: Path) -> list[str]:
     return ["train", str(posts_file), "--out", str(out), "--seeds=2", *settings]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "wait_for",
     ["seed-0/checkpoints/state.json", pytest.param("config.json", marks=pytest.mark.slow)],

@@ -39,7 +39,10 @@ def titled(post_rows: Rows) -> Rows:
     return rows
 
 
-@pytest.mark.parametrize("fusion", READERS)
+@pytest.mark.parametrize(
+    "fusion",
+    [name if name == "concat" else pytest.param(name, marks=pytest.mark.slow) for name in READERS],
+)
 def test_what_the_title_says_decides(fusion: str, titled: Rows, tmp_path: Path) -> None:
     classifier = PostClassifier(**{"fusion.name": fusion, **TITLED}).fit(titled)
     classifier.save(tmp_path / "model")

@@ -137,6 +137,7 @@ def test_a_frozen_encoder_pools_the_last_layer_alone(
     torch.testing.assert_close(torch.from_numpy(item.pooled), expected[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tiny_bert", "tiny_clip"])
 def test_an_exported_encoder_gives_the_layers_of_torch(
     request: pytest.FixtureRequest, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
