@@ -102,7 +102,7 @@ class Outcome:
         prepared, classes = self.prepared, self.splits.classes
         train = np.intersect1d(self.splits.train, prepared.usable)
         labeled = classes if self.config.declared_method.learns_from_labels else None
-        aligns = any(loss.compares for loss in self.config.losses.asked)
+        aligns = self.config.losses.compares
         dataset = prepared.dataset(train, labeled, aligns=aligns)
         return TrainingData(dataset, dataset, classes)
 

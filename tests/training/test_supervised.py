@@ -34,9 +34,7 @@ def training_data(rows: list[dict[str, Any]], config: Config, train: Any = None)
     prepared = prepare_posts(load_posts(rows), config)
     chosen = np.arange(27) if train is None else np.asarray(train)
     return TrainingData(
-        prepared.dataset(
-            chosen, CLASSES, aligns=any(loss.compares for loss in config.losses.asked)
-        ),
+        prepared.dataset(chosen, CLASSES, aligns=config.losses.compares),
         prepared.dataset(np.arange(27, 36), CLASSES),
         CLASSES,
     )

@@ -161,6 +161,11 @@ class LossSettings(Section):
         return any(loss.aligned for loss in self.asked)
 
     @property
+    def compares(self) -> bool:
+        """Whether words and pictures, or posts, are compared with each other."""
+        return any(loss.compares for loss in self.asked)
+
+    @property
     def has_second_step(self) -> bool:
         """Whether a loss has an update of its own."""
         return self.inter_step == "second" and any(loss.own_step for loss in self.asked)

@@ -180,7 +180,7 @@ class Config(Section):
 
     def _refuse_unfit_losses(self) -> None:
         fusion, batch_size = self.fusion.declared, self.training.batch_size
-        compared = [loss.name for loss in self.losses.asked if loss.compares]
+        compared = self.losses.compares
         if compared and fusion.aligned is None:
             raise ValueError(
                 "losses.itc, itm, intra_text, intra_image and inter_modal need a fusion that reads"
@@ -205,7 +205,7 @@ class Config(Section):
         if method.learns_from_labels:
             return
         weighed = self.losses.class_weights != "none"
-        if weighed or any(loss.compares for loss in self.losses.asked):
+        if weighed or self.losses.compares:
             raise ValueError(
                 f"method '{method.name}' has no labels to contrast or weigh:"
                 " losses of classification alone"

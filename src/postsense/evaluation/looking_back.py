@@ -56,7 +56,7 @@ def seen_posts(classifiers: Sequence[Classifier], keys: Array) -> SeenPosts | No
 
 def keys_of(posts: Posts, config: Config) -> Array:
     """The content keys (N,) of posts, of the modalities that the settings read."""
-    return content_keys(posts, text=config.reads_words, picture="image" in config.inputs)
+    return content_keys(posts, text=config.reads_words, picture=config.reads_picture)
 
 
 def told(seen: dict[str, int] | None) -> str:

@@ -78,7 +78,7 @@ def load_encoders(
         text = TextEncoder(text_network, settings.text.pooling)
         if pretrained or text_dim is None:
             text_dim = text_network.dim
-    if "image" in config.inputs and settings.image.runs_inside:
+    if config.reads_picture and settings.image.runs_inside:
         network, size_px = _load_image_network(settings, **how)
         image = ImageEncoder(network, settings.image.pooling)
         if pretrained or image_dim is None:
@@ -177,7 +177,7 @@ def _branches(config: Config, encoders: InnerEncoders) -> tuple[Branch | None, B
         assert encoders.text_dim is not None
         token_dim = encoders.text_dim * config.encoders.text.read_layers
         text = Branch(encoders.text, encoders.text_dim, width, token_dim)
-    if "image" in config.inputs and "image" not in inside:
+    if config.reads_picture and "image" not in inside:
         assert encoders.image_dim is not None
         image = Branch(encoders.image, encoders.image_dim, width)
     return text, image

@@ -55,7 +55,7 @@ def frozen_keys(config: Config) -> dict[str, str]:
     keys, device, settings = {}, pick_device(config.training), config.encoders
     if config.reads_words and not settings.text.runs_inside:
         keys["text"] = FrozenTextEncoder(settings, device).key
-    if "image" in config.inputs and not settings.image.runs_inside:
+    if config.reads_picture and not settings.image.runs_inside:
         keys["image"] = image_key(settings, device)
     return keys
 
@@ -116,7 +116,7 @@ def found_corpus(folder: Path, description: Description, config: Config, *, name
 
 def read_parts(config: Config) -> list[Part]:
     """The modalities that the model reads."""
-    reads = {"text": config.reads_words, "image": "image" in config.inputs}
+    reads = {"text": config.reads_words, "image": config.reads_picture}
     return [part for part in PARTS if reads[part]]
 
 

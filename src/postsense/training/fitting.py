@@ -121,7 +121,7 @@ def _fit_classifier(
         train=prepared.dataset(
             train,
             splits.classes if labeled else None,
-            aligns=any(loss.compares for loss in config.losses.asked),
+            aligns=config.losses.compares,
         ),
         val=_labeled(splits.val, splits, prepared),
         classes=splits.classes,
