@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from postsense.config.loading import load_config
 from postsense.data.loading import load_posts
@@ -14,9 +15,11 @@ from postsense.data.splitting import split_posts
 from postsense.prediction.classifier import average_predictions
 from postsense.runs.folder import describe_run, settings_of
 from postsense.runs.training import load_run
+from tolerances import rounding
 
 SAVED = sorted((Path(__file__).parent / "fixtures").glob("run-of-0.1-*"))
-ROUNDING = 2e-6  # of a probability in float32, on another CPU
+KERNELS = ("AVX2", "DEFAULT")  # those with which the runs were tried
+WIDEST = 1280  # features of a picture
 Rows = list[dict[str, Any]]
 
 
@@ -42,7 +45,9 @@ def test_a_saved_run_predicts_what_it_did(run: Path, rows: Rows) -> None:
     row_of = {post: row for row, post in enumerate(predictions.ids)}
     chosen = predictions.probs[[row_of[post] for post in said["id"]]]
     expected = np.stack([said[f"prob_{name}"] for name in predictions.classes], axis=1)
-    np.testing.assert_allclose(chosen, expected, rtol=0, atol=ROUNDING)
+    tried = torch.backends.cpu.get_cpu_capability() in KERNELS
+    bound = 2e-6 if tried else rounding(WIDEST)  # other kernels add up in other orders
+    np.testing.assert_allclose(chosen, expected, rtol=0, atol=bound)
     assert [predictions.labels[row_of[post]] for post in said["id"]] == said["predicted"]
 
 
