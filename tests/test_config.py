@@ -90,7 +90,10 @@ def test_an_unknown_key_is_refused_with_the_nearest_one() -> None:
 @pytest.mark.parametrize(
     ("override", "listed"),
     [
-        ("zzz=5", "['clustering', 'comments', 'data', 'encoders', 'fusion', 'losses', 'method',"),
+        (
+            "zzz=5",
+            "['blocks', 'clustering', 'comments', 'data', 'encoders', 'fusion', 'losses',",
+        ),
         ("clustering.zzzzzzzzzzz=5", "['clustering.algorithm', 'clustering.clusters',"),
     ],
 )
@@ -290,7 +293,11 @@ def test_settings_that_do_not_fit_together_are_refused(overrides: list[str], mes
             ["fusion.name=cross_modal", "fusion.interaction=none", "fusion.fidelity=released"],
             "is read with fusion.interaction=attention, but fusion.interaction is 'none'",
         ),
-        (["comments.count=3"], "is read with a corpus, but retrieval.corpus is None"),
+        (
+            ["comments.count=3"],
+            "is read with a corpus or comments.own=true, but retrieval.corpus is None and"
+            " comments.own is False",
+        ),
         (["losses.fidelity=released"], "is read with losses.intra_text, intra_image or inter_mod"),
     ],
 )

@@ -125,7 +125,7 @@ def _row(number: int, pictures: Sequence[str]) -> dict[str, Any]:
         "label": label,
         "split": split,
         "attributes": attributes,
-        "comments": ["what a day"],
+        "comments": ["what a day", f"{WORDS[number % 9]} rain", "a bus"][: number % 4],
         "created_at": "2012-05-01",
     }
     other: dict[str, Any] = {
@@ -296,6 +296,22 @@ SCENARIOS: dict[str, dict[str, Any]] = {
         "encoders.image.name": "regions",
     },
     "comments": {**TINY_TEXT, **TINY_IMAGE, **CORPUS},
+    "own comments, attended to and as blocks": {
+        **TINY_TEXT,
+        **TINY_IMAGE,
+        "comments.own": True,
+        "comments.count": 2,
+        "comments.most": 2,
+        "blocks.comments": 1.0,
+        "blocks.comment_words": 0.5,
+    },
+    "own comments before borrowed ones": {
+        **TINY_TEXT,
+        **TINY_IMAGE,
+        **CORPUS,
+        "comments.own": True,
+        "fusion.name": "co_memory",
+    },
     "comments as published": {
         **TINY_TEXT,
         **TINY_IMAGE,

@@ -136,7 +136,7 @@ def test_comments_are_a_list_or_a_list_in_json(value: Any, expected: list[str] |
         ("x" * 40, f"expected a list of comments, written as JSON, found '{'x' * 30}...'"),
         ('{"a": 1}', "expected a list of comments, found a value of type 'dict'"),
         (5, "expected a list of comments, found a value of type 'int'"),
-        ([["a"]], "expected text or a number, found a value of type 'list'"),
+        ([["a"]], "expected a list of comments, each a text, found in it a value of type 'list'"),
     ],
 )
 def test_other_comments_are_refused(value: Any, message: str) -> None:

@@ -290,7 +290,7 @@ def test_a_bad_cell_is_named_with_its_place_and_column(
         load_posts(save(rows, tmp_path))
     assert str(caught.value).endswith(
         f"{place}, comments: expected a list of comments, written as JSON, found 'no'. "
-        "Mend that cell."
+        "Mend that cell; data.columns.comments names the column to use."
     )
 
 

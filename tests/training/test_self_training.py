@@ -209,7 +209,7 @@ def test_a_run_keeps_pseudo_labels_hints_and_alpha(
     assert pq.read_table(seed / "pseudo_labels.parquet").num_rows > 0
     predictions = pq.read_table(seed / "predictions.parquet").to_pylist()
     hints = [hint for row in predictions for hint in row["hints"]]
-    assert hints and {"comment", "post", "weight"} == set(hints[0])
+    assert hints and {"comment", "post", "weight", "is_own"} == set(hints[0])
     assert sum(hint["weight"] for hint in predictions[0]["hints"]) == pytest.approx(1, abs=1e-5)
     assert {"kept", "rounds"} <= set(summary.metrics[0])
     config = json.loads((seed / "model" / "model.json").read_text())["config"]

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from postsense.config.blocks import FROM_LABELS
 from postsense.config.data import Columns, Delimiter
 from postsense.config.encoders import EncoderSettings
 from postsense.config.section import AFTER_TRAINING, ReadWhere, Section
@@ -50,6 +51,29 @@ class CorpusSettings(Section):
         return self
 
 
+_LENT = ReadWhere(
+    "a corpus", lambda config: config.retrieval.corpus is not None, ("retrieval.corpus",)
+)
+_HINTS = ReadWhere(
+    "a corpus or comments.own=true",
+    lambda config: config.retrieval.corpus is not None or config.comments.own,
+    ("retrieval.corpus", "comments.own"),
+)
+_ATTENDED = ReadWhere(
+    "a fusion that attends to comments",
+    lambda config: config.fusion.declared.comments is not None,
+    ("fusion.name",),
+)
+_BLOCKS = ReadWhere(
+    "blocks.comments or comment_words above 0",
+    lambda config: config.reads_comment_blocks,
+    ("blocks.comments", "blocks.comment_words"),
+)
+_OWN = ReadWhere(
+    "comments.own=true or a block of comments",
+    lambda config: config.reads_own_comments,
+    ("comments.own", "blocks.comments", "blocks.comment_words"),
+)
 _ASKED = ReadWhere(
     "a corpus that lends comments or is learned from",
     lambda config: config.asks_corpus,
@@ -94,17 +118,32 @@ class RetrievalSettings(Section):
 
 
 class CommentSettings(Section):
-    count: int = Field(
+    own: Annotated[bool, _ATTENDED, _NUMBERED, FROM_LABELS] = Field(
+        False, description="a post's own comments, those of the table, come before borrowed ones"
+    )
+    absence: Annotated[float, _OWN] = Field(
+        0.5,
+        ge=0,
+        lt=1,
+        description="probability that a post of train is shown without its own comments in an"
+        " epoch, as a fresh post has none",
+    )
+    most: Annotated[int, _BLOCKS] = Field(
+        32, ge=1, le=1000, description="first own comments of a post that blocks are made of"
+    )
+    count: Annotated[int, _HINTS] = Field(
         5, ge=0, le=1000, description="hint comments of a post (N); 0: none are read"
     )
-    per_post: Annotated[int, _NUMBERED] = Field(
+    per_post: Annotated[int, _LENT, _NUMBERED] = Field(
         5, ge=1, le=1000, description="first comments taken of a similar post"
     )
-    dropout: Annotated[float, _NUMBERED, _LATE] = Field(
+    dropout: Annotated[float, _HINTS, _NUMBERED, _LATE] = Field(
         0.8, ge=0, lt=1, description="dropout on the vectors of hint comments"
     )
-    min_words: Annotated[int, _NUMBERED] = Field(3, ge=1, description="words a comment must have")
-    max_generic: Annotated[float, _NUMBERED] = Field(
+    min_words: Annotated[int, _LENT, _NUMBERED] = Field(
+        3, ge=1, description="words a borrowed comment must have"
+    )
+    max_generic: Annotated[float, _LENT, _NUMBERED] = Field(
         0.5,
         ge=0,
         le=1,

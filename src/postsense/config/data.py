@@ -8,7 +8,8 @@ from pydantic import AfterValidator, Field, create_model, field_validator
 from postsense.config.section import AFTER_TRAINING, OF_MACHINE, SAME_RESULT, ReadWhere, Section
 from postsense.registry.inputs import INPUTS
 
-UNREAD_IN_PREDICT = ("label", "split", "comments", "attributes", "created_at")  # of our columns
+UNREAD_IN_PREDICT = ("label", "split", "comments", "attributes", "created_at")
+"""Of our columns, those that a table of new posts may lack; nobody may have commented yet."""
 
 if TYPE_CHECKING:
     _OptionalColumns = Section
@@ -24,6 +25,11 @@ else:
     )
 
 _OF_A_CORPUS = ReadWhere("a table that a corpus is built from", lambda config: False)
+_OWN_COMMENTS = ReadWhere(
+    "comments.own=true or a block of comments",
+    lambda config: config.reads_own_comments,
+    ("comments.own", "blocks.comments", "blocks.comment_words"),
+)
 _REGIONS = ReadWhere(
     "encoders.image.name=regions",
     lambda config: config.reads_regions,
@@ -58,8 +64,8 @@ class Columns(_OptionalColumns):
     )
     label: str = Field("label", description="class of the post")
     split: str = Field("split", description="train, val (also dev, validation, eval) or test")
-    comments: Annotated[str, _OF_A_CORPUS] = Field(
-        "comments", description="list of readers' comments"
+    comments: Annotated[str, _OWN_COMMENTS] = Field(
+        "comments", description="list of readers' comments on the post"
     )
     attributes: Annotated[str, _ATTRIBUTES] = Field(
         "attributes", description="list of words for what the picture shows"

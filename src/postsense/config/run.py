@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field, ValidationInfo, model_validator
 
+from postsense.config.blocks import BlockSettings
 from postsense.config.corpus import CommentSettings, RetrievalSettings
 from postsense.config.data import DataSettings
 from postsense.config.encoders import EncoderSettings
@@ -20,9 +21,6 @@ from postsense.registry.methods import METHODS, Method
 UNREAD_ALLOWED: Final = {"unread": "allowed"}
 """Context of a validation that does not refuse what is set and not read."""
 
-_CORPUS = ReadWhere(
-    "a corpus", lambda config: config.retrieval.corpus is not None, ("retrieval.corpus",)
-)
 _SELF_TRAINING = ReadWhere(
     "method=self_training", lambda config: config.declared_method.learns_from_corpus, ("method",)
 )
@@ -41,7 +39,8 @@ class Config(Section):
     data: DataSettings = DataSettings()
     encoders: EncoderSettings = EncoderSettings()
     retrieval: RetrievalSettings = RetrievalSettings()
-    comments: Annotated[CommentSettings, _CORPUS] = CommentSettings()
+    comments: CommentSettings = CommentSettings()
+    blocks: BlockSettings = BlockSettings()
     fusion: FusionSettings = FusionSettings()
     losses: LossSettings = LossSettings()
     training: TrainingSettings = TrainingSettings()
@@ -57,8 +56,12 @@ class Config(Section):
     def inputs(self) -> tuple[str, ...]:
         """What is read of a post, in the order of the table of inputs."""
         fusion, columns = self.fusion.declared, self.data.columns.sources
-        named = {name for name in fusion.may_read if name in columns}
-        return tuple(name for name in INPUTS if name in fusion.reads or name in named)
+        asked = {
+            name
+            for name in fusion.may_read
+            if (self.blocks.weight(name) > 0 if INPUTS[name].block else name in columns)
+        }
+        return tuple(name for name in INPUTS if name in fusion.reads or name in asked)
 
     @property
     def reads_words(self) -> bool:
@@ -73,12 +76,34 @@ class Config(Section):
         searched = ("text", "image") if self.retrieval.corpus is not None else ()
         kept = self.encoders.image.declared.column
         features = () if kept == "image" else (kept,)
-        return tuple(dict.fromkeys((*searched, *self.inputs, *features, *more)))
+        made_of = (INPUTS[name].column for name in self.inputs)
+        own = ("comments",) if self.reads_own_comments else ()
+        return tuple(dict.fromkeys((*searched, *made_of, *own, *features, *more)))
 
     @property
     def reads_comments(self) -> bool:
-        """Whether the model reads hint comments: there is a corpus to take them from."""
+        """Whether the model attends to comments, the post's own or borrowed ones."""
+        return self.borrows_comments or self.attends_own_comments
+
+    @property
+    def borrows_comments(self) -> bool:
+        """Whether a corpus lends comments."""
         return self.retrieval.corpus is not None and self.comments.count > 0
+
+    @property
+    def attends_own_comments(self) -> bool:
+        """Whether the model attends to a post's own comments."""
+        return self.comments.own and self.comments.count > 0
+
+    @property
+    def reads_comment_blocks(self) -> bool:
+        """Whether the model reads vectors made of a post's own comments."""
+        return any(INPUTS[name].column == "comments" for name in self.inputs)
+
+    @property
+    def reads_own_comments(self) -> bool:
+        """Whether the model reads a post's own comments, in one way or the other."""
+        return self.attends_own_comments or self.reads_comment_blocks
 
     @property
     def reads_picture(self) -> bool:
@@ -168,7 +193,7 @@ class Config(Section):
 
     def _refuse_unread_inputs(self) -> None:
         name, fusion = self.fusion.name, self.fusion.declared
-        if self.reads_comments and fusion.comments is None:
+        if self.borrows_comments and fusion.comments is None:
             raise ValueError(
                 f"comments that retrieval.corpus lends are words, which '{name}' does not read:"
                 " comments.count=0"

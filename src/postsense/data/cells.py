@@ -15,14 +15,15 @@ from postsense.data.reading import Reading
 from postsense.data.split_names import known_split
 from postsense.registry.inputs import INPUTS
 
+_NO_COMMENTS: Final = "Mend that cell; data.columns.comments names the column to use."
 _TWITTER_TIME: Final = "%a %b %d %H:%M:%S %z %Y"  # Wed Apr 17 18:57:37 +0000 2013
 
 
 class CellError(ValueError):
-    """A cell holds something that its column cannot."""
+    """A cell holds something that its column cannot. fix: what to do about it."""
 
-    def __init__(self, expected: str, found: str) -> None:
-        self.expected, self.found = expected, found
+    def __init__(self, expected: str, found: str, fix: str = "Mend that cell.") -> None:
+        self.expected, self.found, self.fix = expected, found, fix
         super().__init__(f"expected {expected}, found {found}")
 
 
@@ -112,8 +113,13 @@ def _comments(value: Any) -> list[str] | None:
     if isinstance(value, np.ndarray | tuple):
         value = list(value)
     if not isinstance(value, list):
-        raise CellError("a list of comments", f"a value of type '{type(value).__name__}'")
-    texts = (_text(item) for item in value)
+        found = f"a value of type '{type(value).__name__}'"
+        raise CellError("a list of comments", found, _NO_COMMENTS)
+    try:
+        texts = [_text(item) for item in value]
+    except CellError as error:
+        expected = "a list of comments, each a text"
+        raise CellError(expected, f"in it {error.found}", _NO_COMMENTS) from None
     return [text for text in texts if text is not None]
 
 
@@ -122,7 +128,7 @@ def _parse_list(value: str) -> Any:
         return json.loads(value)
     except (ValueError, RecursionError):
         found = f"'{value[:30]}'" if len(value) <= 30 else f"'{value[:30]}...'"
-        raise CellError("a list of comments, written as JSON", found) from None
+        raise CellError("a list of comments, written as JSON", found, _NO_COMMENTS) from None
 
 
 def _time(value: Any) -> str | None:

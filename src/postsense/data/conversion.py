@@ -76,7 +76,7 @@ def _convert_all(
         try:
             converted.append(convert(value))
         except CellError as error:
-            raise DataError(place(row), error.expected, error.found, "Mend that cell.") from None
+            raise DataError(place(row), error.expected, error.found, error.fix) from None
     return converted
 
 

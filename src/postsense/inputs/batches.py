@@ -13,6 +13,7 @@ from postsense.arrays import Array
 from postsense.data.images import PicturePolicy, normalize_pixels
 from postsense.encoders.embeddings import Embeddings
 from postsense.encoders.pixels import PixelStore
+from postsense.registry.inputs import INPUTS
 
 
 @dataclass(frozen=True)
@@ -188,15 +189,23 @@ class PixelColumn:
 class CommentColumn:
     """Hint comments of N posts: rows (N, C) of a column of texts, -1 where a post has fewer.
 
-    The column's last text is empty and stands for comments that are not there.
+    The column's last text is empty and stands for comments that are not there. fresh_rows: the
+    same of posts that nobody has commented on; None: they are read with no others.
     """
 
-    def __init__(self, texts: TextInput, rows: Array, blank: int) -> None:
-        self.texts, self.rows, self.blank = texts, rows, blank
+    def __init__(
+        self, texts: TextInput, rows: Array, blank: int, fresh_rows: Array | None = None
+    ) -> None:
+        self.texts, self.rows, self.blank, self.fresh_rows = texts, rows, blank, fresh_rows
 
-    def batch(self, posts: Array) -> Comments:
-        """The comments of the posts at these positions. posts: (B,) int."""
+    def batch(self, posts: Array, fresh: Array | None = None) -> Comments:
+        """The comments of the posts at these positions. posts: (B,) int.
+
+        fresh: (B,) bool, those shown as if nobody had commented on them.
+        """
         rows = self.rows[posts]
+        if fresh is not None and self.fresh_rows is not None:
+            rows = np.where(fresh[:, None], self.fresh_rows[posts], rows)
         present = rows >= 0
         texts = self.texts.batch(np.where(present, rows, self.blank).ravel())
         return Comments(texts, torch.from_numpy(present))
@@ -204,10 +213,14 @@ class CommentColumn:
 
 @dataclass(frozen=True)
 class PostColumns:
-    """What a model reads of N posts, by the names of `registry.inputs`, and their hint comments."""
+    """What a model reads of N posts, by the names of `registry.inputs`, and their hint comments.
+
+    commented: (N,) bool, the posts that have comments of their own; None where none are read.
+    """
 
     read: Mapping[str, InputColumn]
     comments: CommentColumn | None = None
+    commented: Array | None = None
 
     def get(self, name: str) -> InputColumn | None:
         """The column of this input; None if it is not read."""
@@ -220,7 +233,8 @@ class PostDataset(Dataset[PostBatch]):
 
     rows: (n,) positions in the columns. comment_rows: (n,) positions of the posts whose comments
     they have, None: their own. labels: (n,) class numbers. targets: (n, K); weights: (n,).
-    contents: (n, 2), and aligns, as in PostBatch.
+    contents: (n, 2), and aligns, as in PostBatch. fresh: (n,) bool, the posts that are shown as if
+    nobody had commented on them; None: none is.
     """
 
     columns: PostColumns
@@ -231,6 +245,7 @@ class PostDataset(Dataset[PostBatch]):
     weights: Array | None = None
     contents: Array | None = None
     aligns: bool = False
+    fresh: Array | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -251,9 +266,13 @@ class PostDataset(Dataset[PostBatch]):
         columns, comment_rows = self.columns, rows
         if self.comment_rows is not None:
             comment_rows = self.comment_rows[posts]
+        fresh, comments = None if self.fresh is None else self.fresh[posts], columns.comments
         return PostBatch(
-            read={name: column.batch(rows) for name, column in columns.read.items()},
-            comments=None if columns.comments is None else columns.comments.batch(comment_rows),
+            read={
+                name: _without_comments(column.batch(rows), name, fresh)
+                for name, column in columns.read.items()
+            },
+            comments=None if comments is None else comments.batch(comment_rows, fresh),
             labels=_taken(self.labels, posts),
             targets=_taken(self.targets, posts),
             weights=_taken(self.weights, posts),
@@ -264,6 +283,14 @@ class PostDataset(Dataset[PostBatch]):
     def loader(self, batches: Sequence[Array], workers: int = 0) -> DataLoader[PostBatch]:
         """Loads these batches in their order, with any number of worker processes."""
         return DataLoader(self, sampler=batches, batch_size=None, num_workers=workers)
+
+
+def _without_comments(part: Read, name: str, fresh: Array | None) -> Read:
+    """What was read, as if nobody had commented on some of the posts. fresh: (B,) bool."""
+    if fresh is None or INPUTS[name].column != "comments" or not isinstance(part, Embeddings):
+        return part
+    shown = part.present & torch.from_numpy(~fresh)
+    return replace(part, pooled=part.pooled * shown[:, None], present=shown)
 
 
 def _taken(values: Array | None, posts: Array) -> Tensor | None:

@@ -3,12 +3,13 @@
 `registry.inputs` names the function of each input.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from postsense.arrays import Array
 from postsense.config import Config, ImageEncoderSettings
 from postsense.encoders.attributes import attribute_words
 from postsense.encoders.encode import encode_pictures, encode_texts
@@ -29,7 +30,7 @@ from postsense.parallel.device import pick_device
 from postsense.parallel.processes import available_cores
 from postsense.posts import Posts, posts_of_texts
 from postsense.progress import Progress, silent
-from postsense.retrieval.borrowing import Borrowed
+from postsense.retrieval.comments import Hint, Hints
 
 _ATTRIBUTE_BATCH = 4096
 
@@ -61,12 +62,12 @@ Prepare = Callable[[str, Preparation], tuple[InputColumn, Broken]]
 
 def text_column(name: str, preparation: Preparation) -> tuple[InputColumn, Broken]:
     """The words of the posts."""
-    return _text_input(preparation, preparation.posts), {}
+    return text_input(preparation, preparation.posts), {}
 
 
 def words_column(name: str, preparation: Preparation) -> tuple[InputColumn, Broken]:
     """More words, of a column of strings."""
-    return _text_input(preparation, posts_of_texts(preparation.posts.column(name), "words")), {}
+    return text_input(preparation, posts_of_texts(preparation.posts.column(name), "words")), {}
 
 
 def image_column(name: str, preparation: Preparation) -> tuple[InputColumn, Broken]:
@@ -94,20 +95,46 @@ def attribute_column(name: str, preparation: Preparation) -> tuple[InputColumn, 
     if preparation.config.encoders.image.declared.column == "image":  # else none are read
         _name_pictures(words, preparation)
     joined = posts_of_texts([" ".join(given or ()) or None for given in words], "words")
-    return _text_input(replace(preparation, progress=silent), joined), {}
+    return text_input(replace(preparation, progress=silent), joined), {}
 
 
-def comment_column(borrowed: Borrowed, preparation: Preparation) -> CommentColumn:
-    """The hint comments, each text once; posts beyond those that borrowed have none."""
+def text_input(
+    preparation: Preparation, posts: Posts, *, with_tokens: bool | None = None
+) -> TextInput:
+    """The texts of posts. with_tokens: whether as sequences too, None: if the fusion reads them."""
+    config, opened, settings = preparation.config, preparation.encoders, preparation.config.encoders
+    if not settings.text.runs_inside:
+        tokens = config.fusion.declared.sequences if with_tokens is None else with_tokens
+        return encode_texts(
+            posts,
+            opened.text(settings, pick_device(config.training)),
+            with_tokens=tokens,
+            threads=preparation.threads,
+            progress=preparation.progress,
+        )
+    tokenizer = opened.tokenizer(settings)
+    texts = TextReader(settings.text, lambda: tokenizer)(posts.column("text"))
+    ids = [row if text else [] for row, text in zip(tokenizer(texts), texts, strict=True)]
+    return TokenColumn(ids, tokenizer.pad_id)
+
+
+def comment_column(hints: Hints, preparation: Preparation) -> CommentColumn:
+    """The comments that posts are read with, each text once; posts beyond those given have none."""
     texts: dict[str, int] = {}
     count, posts = preparation.config.comments.count, len(preparation.posts)
-    rows = np.full((posts, count), -1, dtype=np.int64)
-    for post, hints in enumerate(borrowed.hints):
-        for place, hint in enumerate(hints[:count]):
-            rows[post, place] = texts.setdefault(hint.text, len(texts))
+
+    def rows_of(given: Sequence[Sequence[Hint]]) -> Array:
+        rows = np.full((posts, count), -1, dtype=np.int64)
+        for post, some in enumerate(given):
+            for place, hint in enumerate(some[:count]):
+                rows[post, place] = texts.setdefault(hint.text, len(texts))
+        return rows
+
+    rows = rows_of(hints.given)
+    fresh = None if hints.fresh is None else rows_of(hints.fresh)
     words = posts_of_texts([*texts, None], "words")
-    column = _text_input(preparation, words, with_tokens=False)
-    return CommentColumn(column, rows, blank=len(texts))
+    column = text_input(preparation, words, with_tokens=False)
+    return CommentColumn(column, rows, blank=len(texts), fresh_rows=fresh)
 
 
 def _name_pictures(words: list[list[str] | None], preparation: Preparation) -> None:
@@ -126,23 +153,3 @@ def _name_pictures(words: list[list[str] | None], preparation: Preparation) -> N
         features = column.store.pooled(column.rows[start : start + _ATTRIBUTE_BATCH])
         for row, found in zip(rows.tolist(), attribute_words(features), strict=True):
             words[row] = list(found)
-
-
-def _text_input(
-    preparation: Preparation, posts: Posts, *, with_tokens: bool | None = None
-) -> TextInput:
-    """The texts of posts. with_tokens: whether as sequences too, None: if the fusion reads them."""
-    config, opened, settings = preparation.config, preparation.encoders, preparation.config.encoders
-    if not settings.text.runs_inside:
-        tokens = config.fusion.declared.sequences if with_tokens is None else with_tokens
-        return encode_texts(
-            posts,
-            opened.text(settings, pick_device(config.training)),
-            with_tokens=tokens,
-            threads=preparation.threads,
-            progress=preparation.progress,
-        )
-    tokenizer = opened.tokenizer(settings)
-    texts = TextReader(settings.text, lambda: tokenizer)(posts.column("text"))
-    ids = [row if text else [] for row, text in zip(tokenizer(texts), texts, strict=True)]
-    return TokenColumn(ids, tokenizer.pad_id)

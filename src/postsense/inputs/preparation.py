@@ -24,6 +24,7 @@ from postsense.progress import Progress, silent
 from postsense.registry.inputs import INPUTS
 from postsense.registry.table import load_object
 from postsense.retrieval.borrowing import Borrowed
+from postsense.retrieval.comments import Hints, own_first
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class PreparedPosts:
     """Posts with what a model reads of them.
 
     posts: the user's, then those that a corpus lent. usable: (n,) positions of posts that are not
-    bad. borrowed: what the corpus lent, None without one.
+    bad. borrowed: what the corpus lent, None without one. hints: the comments that the posts are
+    read with, of the user's posts alone; None where no comments are attended to.
     """
 
     posts: Posts
@@ -39,6 +41,7 @@ class PreparedPosts:
     usable: Array
     bad: tuple[BadRow, ...]
     borrowed: Borrowed | None = None
+    hints: Hints | None = None
 
     def dataset(
         self, rows: Array, classes: Sequence[str] | None = None, *, aligns: bool = False
@@ -94,6 +97,7 @@ def prepare_posts(
     Raises: DataError: more of the rows are bad.
     """
     own, opened = len(posts), OpenEncoders() if encoders is None else encoders
+    hints = _hints(posts, config, borrowed)
     if borrowed is not None and borrowed.pairs is not None:
         posts = joined_posts(posts, borrowed.pairs.posts)
     preparation = Preparation(posts, config, opened, progress)
@@ -111,10 +115,9 @@ def prepare_posts(
     ids = posts.table["id"]
     bad = tuple(BadRow(ids[row].as_py(), reason) for row, reason in sorted(reasons.items()))
     usable = np.setdiff1d(np.arange(len(posts)), list(reasons))
-    comments = None
-    if config.reads_comments and borrowed is not None:
-        comments = comment_column(borrowed, preparation)
-    return PreparedPosts(posts, PostColumns(read, comments), usable, bad, borrowed)
+    comments = None if hints is None else comment_column(hints, preparation)
+    columns = PostColumns(read, comments, _commented(posts, config))
+    return PreparedPosts(posts, columns, usable, bad, borrowed, hints)
 
 
 def what_pictures_show(
@@ -129,6 +132,22 @@ def what_pictures_show(
     if not builtin or not isinstance(column, FeatureColumn):
         return None
     return tuple(attribute_words(column.store.pooled(column.rows[rows])))
+
+
+def _hints(posts: Posts, config: Config, borrowed: Borrowed | None) -> Hints | None:
+    """The comments that the posts are read with; None where none are attended to."""
+    lent = borrowed.hints if borrowed is not None and config.borrows_comments else None
+    if config.attends_own_comments:
+        ids, own = posts.column("id"), posts.column("comments")
+        return own_first(ids, own, lent, config.comments.count)
+    return None if lent is None else Hints(lent)
+
+
+def _commented(posts: Posts, config: Config) -> Array | None:
+    """(N,) bool, which posts have comments of their own; None where these are not read."""
+    if not config.reads_own_comments:
+        return None
+    return np.array([bool(texts) for texts in posts.column("comments")], dtype=bool)
 
 
 def _given(posts: Posts, config: Config) -> Array:

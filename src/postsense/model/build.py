@@ -155,7 +155,8 @@ def build_model(
     clusters: what the head tells apart, to be named after the classes; None: the classes.
     """
     text, image = _branches(config, encoders)
-    widths = _widths(config, text, image)
+    blocks = _blocks(config, encoders)
+    widths = _widths(config, text, image, blocks)
     fusion = _fusion(config, encoders, widths)
     joined = _with_comments(config, fusion, text) if config.reads_comments else fusion
     width = config.fusion.hidden or sum(widths.values())
@@ -166,7 +167,7 @@ def build_model(
     alignment = _alignment(config, fusion, text, image)
     match_head = nn.Linear(width, 2) if config.losses.itm > 0 else None
     aligned = config.fusion.declared.aligned
-    return PostModel(text, image, joined, head, alignment, match_head, aligned)
+    return PostModel(text, image, joined, head, alignment, match_head, aligned, blocks)
 
 
 def _branches(config: Config, encoders: InnerEncoders) -> tuple[Branch | None, Branch | None]:
@@ -183,9 +184,25 @@ def _branches(config: Config, encoders: InnerEncoders) -> tuple[Branch | None, B
     return text, image
 
 
-def _widths(config: Config, text: Branch | None, image: Branch | None) -> dict[str, int]:
+def _blocks(config: Config, encoders: InnerEncoders) -> dict[str, Branch]:
+    """A branch for each vector beside words and picture; none draws a random number."""
+    branches = {}
+    for name in config.inputs:
+        if INPUTS[name].block:
+            width = INPUTS[name].width or encoders.text_dim
+            assert width is not None
+            branches[name] = Branch(None, width, weight=config.blocks.weight(name))
+    return branches
+
+
+def _widths(
+    config: Config, text: Branch | None, image: Branch | None, blocks: Mapping[str, Branch]
+) -> dict[str, int]:
     """The width D of each input that reaches the fusion through a branch, in their order."""
-    branches = {name: text if INPUTS[name].holds == "words" else image for name in config.inputs}
+    branches = {
+        name: blocks.get(name) or (text if INPUTS[name].holds == "words" else image)
+        for name in config.inputs
+    }
     return {name: branch.dim for name, branch in branches.items() if branch is not None}
 
 

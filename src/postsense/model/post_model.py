@@ -34,12 +34,15 @@ class Branch(nn.Module):
         dim: int,
         projection: int | None = None,
         token_dim: int | None = None,
+        weight: float = 1.0,
     ) -> None:
         """dim: width D of what the encoder gives. projection: width P of a layer over it.
 
         token_dim: width E of a token, a multiple of D, where it is not D; then no projection.
+        weight: what the vector is multiplied by.
         """
         super().__init__()
+        self.weight = weight
         self.encoder, self.encoded_dim, self.dim = encoder, dim, projection or dim
         self.project = nn.Linear(dim, projection) if projection is not None else nn.Identity()
         self.missing = nn.Parameter(torch.zeros(dim))
@@ -66,7 +69,10 @@ class Branch(nn.Module):
         encoded = self._encode(modality)
         given = self._fill_missing(encoded if is_standardized else self.standardize(encoded))
         tokens = None if given.tokens is None else self.project(given.tokens)
-        return replace(given, pooled=self.project(given.pooled), tokens=tokens)
+        pooled = self.project(given.pooled)
+        return replace(
+            given, pooled=pooled if self.weight == 1 else self.weight * pooled, tokens=tokens
+        )
 
     def _encode(self, modality: Read) -> Embeddings:
         if isinstance(modality, Embeddings):
@@ -101,9 +107,9 @@ class Branch(nn.Module):
 class PostModel(nn.Module):
     """Classifies posts. A branch is None if the fusion does not read that modality.
 
-    All inputs that are words, hint comments too, go through the branch for words. Without a branch
-    token ids and pixels go to the fusion as they are: joint models encode them together. The fusion
-    takes what is read in the order of `registry.inputs`.
+    All inputs that are words, hint comments too, go through the branch for words, but blocks, which
+    have one each. Without a branch token ids and pixels go to the fusion as they are: joint models
+    encode them together. The fusion takes what is read in the order of `registry.inputs`.
     alignment and match_head are there if the image-text losses are asked for. They look at batches
     that ask for it, those of training, and never at comments: a comment retrieved for a
     post would tell whether its words were swapped.
@@ -118,9 +124,14 @@ class PostModel(nn.Module):
         alignment: Alignment | None = None,
         match_head: nn.Linear | None = None,
         aligned: Literal["inputs", "unimodal", "own"] | None = "inputs",
+        blocks: Mapping[str, Branch] | None = None,
     ) -> None:
-        """aligned: the vectors that alignment is given, as `registry.fusions` names them."""
+        """aligned: the vectors that alignment is given, as `registry.fusions` names them.
+
+        blocks: the branches of inputs that are vectors beside words and picture, by name.
+        """
         super().__init__()
+        self.blocks = nn.ModuleDict(blocks or {})
         self.text, self.image, self.fusion, self.head = text, image, fusion, head
         self.alignment, self.match_head, self.aligned_vectors = alignment, match_head, aligned
 
@@ -183,6 +194,8 @@ class PostModel(nn.Module):
         return PostOutput(nothing, nothing, embedded, aligned=self.alignment(text, image))
 
     def _branch(self, name: str) -> Branch | None:
+        if INPUTS[name].block:
+            return cast("Branch", self.blocks[name])
         return self.text if INPUTS[name].holds == "words" else self.image
 
     def _encoded(self, batch: PostBatch) -> dict[str, Read]:

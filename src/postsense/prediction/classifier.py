@@ -24,19 +24,26 @@ from postsense.progress import Progress, silent
 from postsense.retrieval.borrowing import borrow_for_prediction
 from postsense.retrieval.opened import Opened
 
-HINT = pa.struct([("comment", pa.string()), ("post", pa.string()), ("weight", pa.float32())])
+HINT = pa.struct(
+    [
+        *(("comment", pa.string()), ("post", pa.string()), ("weight", pa.float32())),
+        ("is_own", pa.bool_()),
+    ]
+)
 
 
 @dataclass(frozen=True)
 class WeighedHint:
-    """A comment that a prediction looked at. post: the corpus post it stands under.
+    """A comment that a prediction looked at. post: id of the post it stands under.
 
-    weight: share of the attention paid to the post's comments, in [0, 1].
+    weight: share of the attention paid to the post's comments, in [0, 1]. is_own: it stands under
+    the post that is predicted, rather than under one of the corpus.
     """
 
     comment: str
     post: str
     weight: float
+    is_own: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,8 @@ class Predictions:
     """What a classifier says about N posts, in their order.
 
     probs: (N, K) float32, rows sum to 1; NaN for the rows in `bad`, which have no label either.
-    hints: the comments each post was lent, most attended first; None if comments are not read.
+    hints: each post's own comments and those it was lent, most attended first; None if comments
+    are not attended to.
     shows: words for what each picture shows; None if its features do not tell. label_kind: what
     the labels of training were, and so those predicted; classes are their names.
     """
@@ -284,12 +292,12 @@ def _mean_weights(outputs: Sequence[Outputs], usable: Array) -> Array | None:
 def _weighed_hints(
     prepared: PreparedPosts, rows: Array, weights: Array | None
 ) -> tuple[tuple[WeighedHint, ...], ...] | None:
-    if weights is None or prepared.borrowed is None:
+    if weights is None or prepared.hints is None:
         return None
-    hints = prepared.borrowed.hints
+    hints = prepared.hints.given
     weighed = []
     for row, paid in zip(rows, weights, strict=True):
         pairs = zip(hints[row], paid.tolist(), strict=False)
-        each = [WeighedHint(hint.text, hint.post, weight) for hint, weight in pairs]
+        each = [WeighedHint(hint.text, hint.post, weight, hint.is_own) for hint, weight in pairs]
         weighed.append(tuple(sorted(each, key=lambda hint: -hint.weight)))
     return tuple(weighed)

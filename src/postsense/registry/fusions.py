@@ -15,7 +15,7 @@ class Fusion:
         a torch module that is called with what it reads, in the order of `registry.inputs`, and
         returns `fusion.joined.Joined`.
     reads: the inputs that it cannot do without. may_read: those that it reads too where the
-        settings name a column for them.
+        settings ask for them: name a column, or give a block a weight.
     vectors: the inputs of which it reads one vector, where they also come as tokens or regions;
         comment_vectors: those of which it does only to look for comments.
     sequences: whether it reads tokens of words and regions of pictures, beside one vector each.
@@ -69,6 +69,7 @@ class Fusion:
 
 
 _COMMON = ("hidden", "input_dropout")
+_BLOCKS = ("comments", "comment_words")
 FUSIONS = Registry(
     "fusion",
     [
@@ -76,7 +77,7 @@ FUSIONS = Registry(
             "concat",
             "all vectors side by side",
             "postsense.fusion.concat:build",
-            may_read=("title",),
+            may_read=("title", *_BLOCKS),
             may_lack_layer=True,
             small=True,
         ),
@@ -86,7 +87,7 @@ FUSIONS = Registry(
             "postsense.fusion.cross_attention:build",
             vectors=("text",),
             comment_vectors=("image",),
-            may_read=("title",),
+            may_read=("title", *_BLOCKS),
             sequences=True,
         ),
         Fusion(
@@ -162,7 +163,7 @@ FUSIONS = Registry(
             "postsense.fusion.concat:build",
             vectors=("text",),
             reads=("text",),
-            may_read=("title",),
+            may_read=("title", *_BLOCKS),
             may_lack_layer=True,
             aligned=None,
             small=True,

@@ -15,7 +15,9 @@ class Input:
     holds: "words" go through the encoder of texts, "picture" through that of pictures.
     of_picture: it says what the picture shows, and goes with it where words are swapped.
     listed: a cell is a list of words. optional: it is read if the table's column is named in the
-    settings, data.columns.NAME; else if the fusion reads it.
+    settings, data.columns.NAME; else if the fusion reads it. block: it is a vector beside those of
+    words and picture, read where blocks.NAME, its weight, is above 0. of: our name of the column
+    that it is made of, where that is not its own. width: of its vectors; None: as the encoder's.
     """
 
     name: str
@@ -25,6 +27,14 @@ class Input:
     of_picture: bool = False
     listed: bool = False
     optional: bool = False
+    block: bool = False
+    of: str | None = None
+    width: int | None = None
+
+    @property
+    def column(self) -> str:
+        """Our name of the column that it is made of."""
+        return self.of or self.name
 
 
 INPUTS = Registry(
@@ -50,6 +60,22 @@ INPUTS = Registry(
             "more words beside the post's, such as a headline or an alt text; none: not read",
             "postsense.inputs.columns:words_column",
             optional=True,
+        ),
+        Input(
+            "comments",
+            "mean vector of the post's own comments",
+            "postsense.inputs.own_comments:vector_column",
+            listed=True,
+            block=True,
+        ),
+        Input(
+            "comment_words",
+            "words and pairs of words of the post's own comments",
+            "postsense.inputs.own_comments:word_column",
+            listed=True,
+            block=True,
+            of="comments",
+            width=4096,
         ),
     ],
 )

@@ -24,14 +24,27 @@ GENERIC_PHRASES = (
 
 @dataclass(frozen=True)
 class Hint:
-    """A comment lent to a post. post: id of the corpus post it stands under.
+    """A comment that a post is read with. post: id of the post it stands under.
 
-    consensus: mean cosine with all comments it was chosen from, in [-1, 1]; higher is better.
+    consensus: of one that a corpus lent, its mean cosine with all comments it was chosen from, in
+    [-1, 1]; higher is better; of the post's own, which are not chosen, 1. is_own: the post's own.
     """
 
     text: str
     post: str
     consensus: float
+    is_own: bool = False
+
+
+@dataclass(frozen=True)
+class Hints:
+    """The comments that N posts are read with, own ones first.
+
+    fresh: those that they would be read with if nobody had commented on them; None: the same.
+    """
+
+    given: tuple[tuple[Hint, ...], ...]
+    fresh: tuple[tuple[Hint, ...], ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +87,28 @@ def genericness(vectors: Array, phrases: Array) -> Array:
     """
     highest: Array = (vectors @ phrases.T).max(axis=1)
     return highest
+
+
+def own_first(
+    ids: Sequence[str],
+    own: Sequence[Sequence[str] | None],
+    borrowed: Sequence[Sequence[Hint]] | None,
+    count: int,
+) -> Hints:
+    """Each post's first own comments, in their order; borrowed ones fill up to count.
+
+    Args:
+        ids, own: (N,) of the posts, None or empty where nobody has commented.
+        borrowed: (N,) best first; None: there is nothing to borrow from.
+    """
+    lent = [()] * len(ids) if borrowed is None else [tuple(some[:count]) for some in borrowed]
+    given = []
+    for post, texts, some in zip(ids, own, lent, strict=True):
+        kept = [Hint(text, post, 1.0, is_own=True) for text in (texts or ())[:count]]
+        said = {hint.text for hint in kept}
+        more = [hint for hint in some if hint.text not in said]
+        given.append((*kept, *more)[:count])
+    return Hints(tuple(given), fresh=tuple(lent))
 
 
 def choose_hints(pool: Sequence[PooledComment], settings: CommentSettings) -> tuple[Hint, ...]:

@@ -78,8 +78,10 @@ def fingerprint_splits(splits: Splits, config: Config) -> str:
         digest.update(open_corpus(config.retrieval.corpus).fingerprint)
     read = [INPUTS[name] for name in config.inputs if name not in ("text", "image")]
     for one in read:
-        if one.listed:
-            digest.update(json.dumps(splits.posts.column(one.name)).encode())
+        if one.listed and one.column != "comments":
+            digest.update(json.dumps(splits.posts.column(one.column)).encode())
+    if config.reads_own_comments:
+        digest.update(json.dumps(splits.posts.column("comments")).encode())
     more = [one.name for one in read if not one.listed]
     kept = config.encoders.image.declared.column
     features = () if kept == "image" else (kept,)

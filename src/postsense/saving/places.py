@@ -62,7 +62,7 @@ def frozen_keys(config: Config) -> dict[str, str]:
 
 def corpus_id(config: Config) -> str | None:
     """The id of the corpus that lends comments; None without one, or if it is not there."""
-    if not config.reads_comments:
+    if not config.borrows_comments:
         return None
     assert config.retrieval.corpus is not None
     try:
@@ -100,7 +100,7 @@ def found_corpus(folder: Path, description: Description, config: Config, *, name
     Raises: ModelError: there is none, or another than in training.
     """
     corpus = config.retrieval.corpus
-    if named or corpus is None or not config.reads_comments:
+    if named or corpus is None or not config.borrows_comments:
         return
     expected = f"the corpus of its training where it was, '{corpus}'"
     fix = "Name its folder with --corpus, or corpus= in Python."

@@ -17,6 +17,7 @@ from torch.nn.modules import module as torch_module
 from postsense.errors import EncoderError, ModelError, PostsenseError
 from postsense.model.cluster_head import ClusterNames
 from postsense.model.post_model import PostModel
+from postsense.registry.inputs import INPUTS
 from postsense.saving.files import ANEW, WEIGHTS
 
 LARGEST_HEADER = 16 * 2**20  # bytes
@@ -25,7 +26,9 @@ _TYPES = {
     **{torch.int64: "I64", torch.int32: "I32", torch.uint8: "U8", torch.bool: "BOOL"},
 }
 _DEVIATIONS = {
-    f"{branch}.{kind}deviation" for branch in ("text", "image") for kind in ("", "token_")
+    f"{branch}.{kind}deviation"
+    for branch in ("text", "image", *(f"blocks.{name}" for name in INPUTS if INPUTS[name].block))
+    for kind in ("", "token_")
 }
 _SLACK_NUMBERS = 2**24  # a tensor may have, though none in the file is so large: of layers cut out
 _SLACK_TENSORS = 2048  # a model may have beside those in the file, likewise

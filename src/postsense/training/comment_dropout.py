@@ -1,12 +1,15 @@
-"""A batch with hint comments → the batch as a student sees it, with some of them missing."""
+"""Posts with comments → the same as training shows them, with some or all of these missing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from postsense.inputs.batches import Comments, PostBatch, TokenIds
+from postsense.arrays import Array
+from postsense.inputs.batches import Comments, PostBatch, PostDataset, TokenIds
 
 
 def drop_comments(probability: float) -> Callable[[PostBatch, torch.Generator], PostBatch]:
@@ -52,3 +55,39 @@ def _rearranged(comments: Comments, places: Tensor) -> Comments:
         return Comments(TokenIds(texts.ids[rows], texts.mask[rows]), comments.present)
     moved = replace(texts, pooled=texts.pooled[rows], present=texts.present[rows])
     return Comments(moved, comments.present)
+
+
+def hide_comments(dataset: PostDataset, probability: float, seed: Sequence[int]) -> PostDataset:
+    """The posts, each with this probability shown as if nobody had commented on it yet.
+
+    Source: ours, after Neverova et al. 2016, ModDrop: at prediction time a fresh post has no
+        comments, so that a model which always sees them in training misreads it.
+    seed: numbers that say which posts it is.
+    """
+    drawn = np.random.default_rng(list(seed)).random(len(dataset))
+    return replace(dataset, fresh=drawn < probability)
+
+
+def with_fresh_twins(dataset: PostDataset, probability: float) -> PostDataset:
+    """The posts, and behind them each that has comments once more, as if nobody had commented.
+
+    What `hide_comments` minimises on average, for a method that reads all posts at once:
+        (1 - p) loss(post with comments) + p loss(post without)
+    The weights say how much each counts; those of a post add up to what it counted before.
+    """
+    commented = dataset.columns.commented
+    if commented is None or probability == 0:
+        return dataset
+    twins = np.flatnonzero(commented[dataset.rows])
+    places = np.concatenate([np.arange(len(dataset)), twins])
+    counted = np.ones(len(dataset)) if dataset.weights is None else dataset.weights
+    weights = np.concatenate([counted, probability * counted[twins]]).astype(np.float32)
+    weights[twins] *= 1 - probability
+    given = ("rows", "labels", "comment_rows", "targets", "contents")
+    taken: dict[str, Any] = {name: _taken(getattr(dataset, name), places) for name in given}
+    fresh = np.arange(len(places)) >= len(dataset)
+    return replace(dataset, **taken, weights=weights, fresh=fresh)
+
+
+def _taken(values: Array | None, places: Array) -> Array | None:
+    return None if values is None else values[places]

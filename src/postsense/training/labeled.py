@@ -1,13 +1,15 @@
 """What all methods share that learn from labels: their data, model, objective and phase."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from torch import nn
 
 from postsense.config import Config, LossSettings
-from postsense.encoders.features import FeatureColumn, statistics
+from postsense.encoders.embeddings import Embeddings
+from postsense.encoders.features import FeatureColumn, statistics, word_statistics
 from postsense.errors import DataError
 from postsense.inputs.batches import PostBatch, PostDataset
 from postsense.losses.classification import balanced_class_weights
@@ -16,11 +18,13 @@ from postsense.losses.total import Weighted
 from postsense.model.build import build_model, load_encoders
 from postsense.model.outputs import PostOutput
 from postsense.model.post_model import Branch, PostModel
+from postsense.registry.inputs import INPUTS
 from postsense.registry.losses import LOSSES, Loss
 from postsense.registry.table import load_object
 from postsense.retrieval.borrowing import Pairs
+from postsense.training.comment_dropout import hide_comments
 from postsense.training.mismatches import show_mismatches
-from postsense.training.phase import Phase, SecondStep, Stream, unchanged
+from postsense.training.phase import Phase, Renewal, SecondStep, Stream, unchanged
 from postsense.training.warm_start import start_from
 
 STATISTICS_POSTS = 20_000  # posts that feature statistics are taken from, at most
@@ -65,6 +69,7 @@ def labeled_phase(
         seed=config.seed,
         extra_streams=extra_streams,
         second=_second_step(config.losses),
+        before_epoch=_absence(data.train, config),
         small=config.fusion.declared.small,
         view=show_mismatches(config.losses.mismatched) if mismatches else unchanged,
     )
@@ -81,11 +86,14 @@ def new_model(data: TrainingData, config: Config) -> PostModel:
     text, image = data.train.columns.get("text"), data.train.columns.get("image")
     _refuse_lacking(text, data.train.rows, "a text")
     _refuse_lacking(image, data.train.rows, "a picture")
+    _refuse_no_comments(data.train, config)
     encoders = load_encoders(config, _width(text), _width(image))
     model = build_model(config, encoders, len(data.classes))
     _standardize(model.text, text, data.train.rows)
     if config.encoders.image.declared.trains or not config.fusion.declared.raw_regions:
         _standardize(model.image, image, data.train.rows)
+    for name, block in model.blocks.items():
+        _standardize_block(block, data.train, name)
     if config.training.start_from is not None:
         start_from(model, config.training.start_from, config.seed)
     return model
@@ -107,6 +115,17 @@ def loss_terms(data: TrainingData, losses: LossSettings) -> Mapping[str, Weighte
         if (loss in losses.asked or loss.name == "classification")
         and not (loss.own_step and losses.has_second_step)
     }
+
+
+def _absence(train: PostDataset, config: Config) -> Callable[[PostModel, int], Renewal] | None:
+    """Shows some posts without their own comments, others in each epoch; None where none is."""
+    if train.columns.commented is None or config.comments.absence == 0:
+        return None
+
+    def renewed(model: PostModel, epoch: int) -> Renewal:
+        return Renewal(hide_comments(train, config.comments.absence, [config.seed, epoch]))
+
+    return renewed
 
 
 def _term(loss: Loss, losses: LossSettings, class_weights: torch.Tensor | None = None) -> Weighted:
@@ -149,6 +168,31 @@ def _refuse_lacking(column: object, rows: "np.ndarray", modality: str) -> None:
     if isinstance(column, FeatureColumn) and not (column.rows[rows] >= 0).any():
         fix = "Add some, or choose --preset text-only or image-only."
         raise DataError("train", f"posts with {modality}", "none", fix)
+
+
+def _refuse_no_comments(train: PostDataset, config: Config) -> None:
+    """Refuse to learn from comments where nobody has commented, nor does a corpus lend any."""
+    commented = train.columns.commented
+    if commented is None or config.borrows_comments or commented[train.rows].any():
+        return
+    column = config.data.columns.comments
+    raise DataError(
+        "train",
+        f"posts with comments in '{column}'",
+        "none",
+        "Name their column with data.columns.comments, or leave out comments.own and"
+        " blocks.comments and comment_words.",
+    )
+
+
+def _standardize_block(branch: nn.Module, train: PostDataset, name: str) -> None:
+    assert isinstance(branch, Branch)
+    column = train.columns.read[name]
+    found = column.batch(train.rows[:STATISTICS_POSTS])
+    assert isinstance(found, Embeddings)
+    if found.present.any():
+        measure = statistics if INPUTS[name].width is None else word_statistics
+        branch.standardize_with(*measure(found.pooled[found.present]))
 
 
 def _standardize(branch: Branch | None, column: object, rows: "np.ndarray") -> None:

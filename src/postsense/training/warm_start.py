@@ -42,8 +42,9 @@ def start_from(model: PostModel, folder: Path, seed: int) -> None:
 
 
 def _fits(name: str, weight: Tensor, found: Tensors) -> bool:
-    branch, _, rest = name.partition(".")
-    if name.startswith(_HEADS) or (branch in ("text", "image") and rest in _OF_FEATURES):
+    branch, _, last = name.rpartition(".")
+    of_branch = branch in ("text", "image") or branch.startswith("blocks.")
+    if name.startswith(_HEADS) or (of_branch and last in _OF_FEATURES):
         return False
     return name in found and found[name].shape == weight.shape
 

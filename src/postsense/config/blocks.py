@@ -1,0 +1,55 @@
+"""How much the blocks count that stand beside words and picture: a weight for each such input."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field, create_model
+
+from postsense.config.section import ReadWhere, Section
+from postsense.registry.fusions import FUSIONS
+from postsense.registry.inputs import INPUTS, Input
+
+FROM_LABELS = ReadWhere(
+    "a method that learns from labels",
+    lambda config: config.declared_method.learns_from_labels,
+    ("method",),
+)
+_FROZEN = ReadWhere(
+    "a text encoder that does not run in the model",
+    lambda config: not config.encoders.text.runs_inside,
+    ("encoders.text.trainable", "encoders.text.fidelity"),
+)
+
+
+def _weight(block: Input) -> Any:
+    """The setting of a block: its type with where it is read, and its field."""
+    able = [name for name, fusion in FUSIONS.items() if block.name in fusion.may_read]
+    reading = ReadWhere(
+        f"fusion.name={' or '.join(able)}",
+        lambda config: block.name in config.fusion.declared.may_read,
+        ("fusion.name",),
+    )
+    encoded = (_FROZEN,) if block.width is None else ()
+    field = Field(0.0, ge=0, le=1000, description=f"weight of the {block.description}; 0: not read")
+    kind: Any = Annotated[float, FROM_LABELS]
+    for one in (reading, *encoded):
+        kind = Annotated[kind, one]
+    return kind, field
+
+
+if TYPE_CHECKING:
+    _Weights = Section
+else:
+    _Weights = create_model(
+        "_Weights",
+        __base__=Section,
+        **{name: _weight(one) for name, one in INPUTS.items() if one.block},
+    )
+
+
+class BlockSettings(_Weights):
+    """One weight for each input that is a block, by its name."""
+
+    def weight(self, name: str) -> float:
+        """How much the block of this name counts; 0: it is not read."""
+        weight: float = getattr(self, name)
+        return weight

@@ -1,0 +1,126 @@
+"""A post's own comments → the columns of two blocks: their mean vector, and their hashed words."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from zlib import crc32
+
+import numpy as np
+import torch
+
+from postsense.arrays import Array
+from postsense.data.duplicates import clean_text
+from postsense.encoders.embeddings import Embeddings
+from postsense.encoders.features import FeatureColumn
+from postsense.inputs.batches import InputColumn
+from postsense.inputs.columns import Broken, Preparation, text_input
+from postsense.posts import Posts, posts_of_texts
+from postsense.registry.inputs import INPUTS
+
+_BLOCK = 4096  # posts whose comments' vectors are in memory at a time
+
+
+@dataclass(frozen=True)
+class VectorColumn:
+    """A vector of some of N posts. vectors: (M, D) float16; rows: (N,) int64, -1 where none."""
+
+    vectors: Array
+    rows: Array
+
+    def batch(self, posts: Array) -> Embeddings:
+        """The vectors of the posts at these positions, zero where there is none. posts: (B,)."""
+        rows = self.rows[posts]
+        pooled = np.zeros((len(rows), self.vectors.shape[1]), dtype=np.float32)
+        pooled[rows >= 0] = self.vectors[rows[rows >= 0]]
+        return Embeddings(torch.from_numpy(pooled), torch.from_numpy(rows >= 0))
+
+
+@dataclass(frozen=True)
+class SparseColumn:
+    """Vectors (N, D) of which few numbers are not zero; a post without any lacks the input.
+
+    offsets: (N + 1,) int64 into places, int32, and values, float32. width: D.
+    """
+
+    offsets: Array
+    places: Array
+    values: Array
+    width: int
+
+    def batch(self, posts: Array) -> Embeddings:
+        """The vectors of the posts at these positions. posts: (B,)."""
+        pooled = np.zeros((len(posts), self.width), dtype=np.float32)
+        starts, ends = self.offsets[posts], self.offsets[posts + 1]
+        for row, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
+            pooled[row, self.places[start:end]] = self.values[start:end]
+        return Embeddings(torch.from_numpy(pooled), torch.from_numpy(ends > starts))
+
+
+def vector_column(name: str, preparation: Preparation) -> tuple[InputColumn, Broken]:
+    """The mean of the vectors of a post's first comments; each text is encoded once."""
+    comments = _first(preparation.posts, preparation.config.comments.most)
+    places: dict[str, int] = {}
+    rows = [[places.setdefault(text, len(places)) for text in texts] for texts in comments]
+    texts = posts_of_texts([*places], "comments")
+    column = text_input(preparation, texts, with_tokens=False)
+    assert isinstance(column, FeatureColumn)  # blocks are read beside frozen encoders only
+    return mean_vectors(column, rows), {}
+
+
+def mean_vectors(column: FeatureColumn, rows: Sequence[Sequence[int]]) -> VectorColumn:
+    """The mean over the texts of each post. rows: (N,) positions of a post's texts in the column.
+
+    Texts without a vector, such as one of signs that nobody can read, do not count.
+    """
+    readable = [[row for row in texts if column.rows[row] >= 0] for texts in rows]
+    given = [texts for texts in readable if texts]
+    parts = [np.zeros((0, column.store.dim), dtype=np.float16)]
+    for start in range(0, len(given), _BLOCK):
+        block = given[start : start + _BLOCK]
+        flat = np.array([row for texts in block for row in texts])
+        sizes = np.array([len(texts) for texts in block])
+        sums = np.add.reduceat(
+            column.store.pooled(column.rows[flat]), np.cumsum(sizes) - sizes, axis=0
+        )
+        parts.append((sums / sizes[:, None]).astype(np.float16))
+    has = np.array([bool(texts) for texts in readable], dtype=bool)
+    return VectorColumn(np.concatenate(parts), np.where(has, np.cumsum(has) - 1, -1))
+
+
+def word_column(name: str, preparation: Preparation) -> tuple[InputColumn, Broken]:
+    """Words and pairs of words of a post's first comments, hashed into a vector."""
+    width = INPUTS[name].width
+    assert width is not None
+    comments = _first(preparation.posts, preparation.config.comments.most)
+    vectors = [hashed_words(texts, width) for texts in comments]
+    offsets = np.cumsum([0, *(len(vector) for vector in vectors)])
+    places = np.fromiter((place for vector in vectors for place in vector), np.int32)
+    values = (value for vector in vectors for value in vector.values())
+    return SparseColumn(offsets, places, np.fromiter(values, np.float32), width), {}
+
+
+def hashed_words(texts: Sequence[str], width: int) -> dict[int, float]:
+    """How often words, and pairs of words side by side, are in the texts, as one vector.
+
+    Source: Weinberger et al. 2009, Feature Hashing for Large Scale Multitask Learning.
+        v_j = sum_{words w of hash j} log(1 + count_w)
+    Deviation: no random signs, since what is read is scaled with its mean and deviation over the
+        posts of train, and a word keeps the sense of its weight.
+
+    width: places of the vector. Returns: what is not zero, by place in ascending order.
+    """
+    counts = Counter[str]()
+    for text in texts:
+        words = clean_text(text).split()
+        counts.update(words)
+        counts.update(f"{first} {second}" for first, second in pairwise(words))
+    vector: dict[int, float] = {}
+    for word, count in sorted(counts.items()):
+        place = crc32(word.encode()) % width
+        vector[place] = vector.get(place, 0.0) + float(np.log1p(count))
+    return {place: vector[place] for place in sorted(vector)}
+
+
+def _first(posts: Posts, most: int) -> list[list[str]]:
+    return [(texts or [])[:most] for texts in posts.column("comments")]

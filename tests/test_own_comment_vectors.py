@@ -1,0 +1,127 @@
+"""A post's own comments as vectors, and how training shows posts without them."""
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from zlib import crc32
+
+import numpy as np
+import pytest
+import torch
+
+from postsense.data.duplicates import clean_text
+from postsense.encoders.features import Encoded, FeatureColumn, FeatureStore, word_statistics
+from postsense.inputs.batches import CommentColumn, PostColumns, PostDataset
+from postsense.inputs.own_comments import (
+    SparseColumn,
+    VectorColumn,
+    hashed_words,
+    mean_vectors,
+)
+from postsense.retrieval.comments import Hint, own_first
+from postsense.training.comment_dropout import hide_comments, with_fresh_twins
+
+VECTORS = VectorColumn(np.array([[1, 2], [3, 4]], dtype=np.float16), np.array([0, -1, 1]))
+TEXTS = ["Great phone, great case!", "the case of the phone"]
+
+
+@pytest.fixture
+def texts(tmp_path: Path) -> FeatureColumn:
+    """Four texts, the third of which nobody can read."""
+    store = FeatureStore(tmp_path, with_tokens=False)
+    vectors = [Encoded(np.array([x, 1.0], dtype=np.float32)) for x in (2.0, 4.0, 9.0)]
+    store.append(np.arange(6, dtype=np.uint64).reshape(3, 2), vectors)
+    return FeatureColumn(store, np.array([0, 1, -1, 2]))
+
+
+def test_a_post_is_the_mean_of_its_readable_comments(texts: FeatureColumn) -> None:
+    column = mean_vectors(texts, [[0, 1], [], [2], [3, 2]])
+    batch = column.batch(np.array([0, 1, 2, 3]))
+    assert batch.pooled.tolist() == [[3.0, 1.0], [0, 0], [0, 0], [9.0, 1.0]]
+    assert batch.present.tolist() == [True, False, False, True]
+
+
+def test_words_are_counted_as_the_equation_says() -> None:
+    expected: dict[int, float] = {}
+    counts = Counter[str]()
+    for text in TEXTS:
+        words = clean_text(text).split()
+        counts.update(words)
+        counts.update([f"{words[i]} {words[i + 1]}" for i in range(len(words) - 1)])
+    for word, count in counts.items():
+        place = crc32(word.encode()) % 8
+        expected[place] = expected.get(place, 0.0) + float(np.log(1 + count))
+    assert hashed_words(TEXTS, 8) == pytest.approx(expected)
+    assert counts["great"] == 2 and "phone great" in counts and "case the" not in counts
+    assert hashed_words(TEXTS[::-1], 8) == hashed_words(TEXTS, 8)
+
+
+def test_words_that_train_never_saw_count_nothing_and_others_alike() -> None:
+    values = torch.tensor([[0.0, 0.0, 1.0], [0.0, 2.0, 1.0], [0.0, 0.0, 0.0]])
+    mean, deviation = word_statistics(values)
+    torch.testing.assert_close(mean, torch.tensor([0.0, 2 / 3, 2 / 3]))
+    common = ((8 / 9 + 2 / 9) / 3) ** 0.5
+    assert deviation[1:].tolist() == pytest.approx([common, common])
+    assert abs(float(5.0 / deviation[0])) < 1e-6
+
+
+def test_sparse_vectors_come_back_whole() -> None:
+    column = SparseColumn(
+        np.array([0, 2, 2, 3]), np.array([0, 3, 1]), np.array([1.0, 2.0, 5.0]), width=4
+    )
+    batch = column.batch(np.array([2, 0, 1]))
+    assert batch.pooled.tolist() == [[0, 5, 0, 0], [1, 0, 0, 2], [0, 0, 0, 0]]
+    assert batch.present.tolist() == [True, True, False]
+
+
+def test_own_comments_are_first_and_said_once() -> None:
+    lent = [Hint("b", "other", 0.9), Hint("c", "other", 0.8), Hint("d", "other", 0.7)]
+    hints = own_first(["x", "y"], [["a", "b"], None], [lent, lent], 3)
+    assert [(hint.text, hint.is_own) for hint in hints.given[0]] == [
+        ("a", True),
+        ("b", True),
+        ("c", False),
+    ]
+    assert hints.given[1] == tuple(lent)
+    assert hints.fresh == (tuple(lent), tuple(lent))
+
+
+@pytest.fixture
+def dataset(texts: FeatureColumn) -> PostDataset:
+    """Three posts, of which the second has no comments; a corpus lent each of them the text 3."""
+    given, lent = np.array([[0, 1], [3, -1], [1, 3]]), np.array([[3, -1]] * 3)
+    columns = PostColumns(
+        {"comments": VECTORS},
+        CommentColumn(texts, given, blank=2, fresh_rows=lent),
+        np.array([True, False, True]),
+    )
+    return PostDataset(columns, np.array([2, 1, 0]), labels=np.array([0, 1, 2]))
+
+
+def test_a_fresh_post_is_shown_with_what_it_would_be_lent(dataset: PostDataset) -> None:
+    batch = replace(dataset, fresh=np.array([True, False, False]))[np.array([0, 2])]
+    assert batch["comments"].pooled.tolist() == [[0, 0], [1, 2]]
+    assert batch["comments"].present.tolist() == [False, True]
+    assert batch.comments is not None
+    assert batch.comments.present.tolist() == [[True, False], [True, True]]
+    pooled = batch.comments.texts.pooled.view(2, 2, 2)[..., 0]  # type: ignore[union-attr]
+    assert pooled[batch.comments.present].tolist() == [9.0, 2.0, 4.0]
+
+
+def test_posts_are_hidden_as_often_as_asked_for_others_each_time(dataset: PostDataset) -> None:
+    many = replace(dataset, rows=np.zeros(4000, dtype=np.int64), labels=None)
+    first, again, other = (hide_comments(many, 0.3, [0, epoch]).fresh for epoch in (0, 0, 1))
+    assert first is not None and other is not None
+    np.testing.assert_array_equal(first, again)
+    assert first.mean() == pytest.approx(0.3, abs=0.03)
+    assert (first & other).mean() == pytest.approx(0.09, abs=0.02)
+
+
+def test_twins_weigh_what_hiding_shows_on_average(dataset: PostDataset) -> None:
+    twins = with_fresh_twins(dataset, 0.25)
+    assert twins.rows.tolist() == [2, 1, 0, 2, 0] and twins.weights is not None
+    assert twins.labels is not None and twins.labels.tolist() == [0, 1, 2, 0, 2]
+    assert twins.weights.tolist() == [0.75, 1.0, 0.75, 0.25, 0.25]
+    batch = twins[np.arange(5)]
+    assert batch["comments"].present.tolist() == [True, False, True, False, False]
+    assert with_fresh_twins(dataset, 0.0) is dataset
