@@ -117,11 +117,11 @@ def test_posts_are_hidden_as_often_as_asked_for_others_each_time(dataset: PostDa
     assert (first & other).mean() == pytest.approx(0.09, abs=0.02)
 
 
-def test_twins_weigh_what_hiding_shows_on_average(dataset: PostDataset) -> None:
+def test_a_post_with_comments_has_a_twin_without_that_counts_less(dataset: PostDataset) -> None:
     twins = with_fresh_twins(dataset, 0.25)
     assert twins.rows.tolist() == [2, 1, 0, 2, 0] and twins.weights is not None
     assert twins.labels is not None and twins.labels.tolist() == [0, 1, 2, 0, 2]
-    assert twins.weights.tolist() == [0.75, 1.0, 0.75, 0.25, 0.25]
+    assert twins.weights.tolist() == [1.0, 1.0, 1.0, 0.25, 0.25]
     batch = twins[np.arange(5)]
     assert batch["comments"].present.tolist() == [True, False, True, False, False]
     assert with_fresh_twins(dataset, 0.0) is dataset

@@ -92,12 +92,15 @@ def word_column(name: str, preparation: Preparation) -> tuple[InputColumn, Broke
     """Words and pairs of words of a post's first comments, hashed into a vector."""
     width = INPUTS[name].width
     assert width is not None
-    comments = _first(preparation.posts, preparation.config.comments.most)
-    vectors = [hashed_words(texts, width) for texts in comments]
-    offsets = np.cumsum([0, *(len(vector) for vector in vectors)])
-    places = np.fromiter((place for vector in vectors for place in vector), np.int32)
-    values = (value for vector in vectors for value in vector.values())
-    return SparseColumn(offsets, places, np.fromiter(values, np.float32), width), {}
+    places, values = [np.zeros(0, dtype=np.int32)], [np.zeros(0, dtype=np.float32)]
+    offsets = [0]
+    for texts in _first(preparation.posts, preparation.config.comments.most):
+        vector = hashed_words(texts, width)
+        places.append(np.fromiter(vector, np.int32))
+        values.append(np.fromiter(vector.values(), np.float32))
+        offsets.append(offsets[-1] + len(vector))
+    found = SparseColumn(np.array(offsets), np.concatenate(places), np.concatenate(values), width)
+    return found, {}
 
 
 def hashed_words(texts: Sequence[str], width: int) -> dict[int, float]:

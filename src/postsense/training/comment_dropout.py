@@ -71,9 +71,11 @@ def hide_comments(dataset: PostDataset, probability: float, seed: Sequence[int])
 def with_fresh_twins(dataset: PostDataset, probability: float) -> PostDataset:
     """The posts, and behind them each that has comments once more, as if nobody had commented.
 
-    What `hide_comments` minimises on average, for a method that reads all posts at once:
-        (1 - p) loss(post with comments) + p loss(post without)
-    The weights say how much each counts; those of a post add up to what it counted before.
+    What `hide_comments` is to a method that goes through the posts again and again, for one that
+    reads all of them at once:
+        L = sum_i loss(post i) + p sum_{i with comments} loss(post i without them)
+    The weights of the dataset say how much each counts. Deviation: a post keeps its whole weight
+    rather than 1 - p of it, so that a penalty on the weights of a model means what it meant.
     """
     commented = dataset.columns.commented
     if commented is None or probability == 0:
@@ -82,7 +84,6 @@ def with_fresh_twins(dataset: PostDataset, probability: float) -> PostDataset:
     places = np.concatenate([np.arange(len(dataset)), twins])
     counted = np.ones(len(dataset)) if dataset.weights is None else dataset.weights
     weights = np.concatenate([counted, probability * counted[twins]]).astype(np.float32)
-    weights[twins] *= 1 - probability
     given = ("rows", "labels", "comment_rows", "targets", "contents")
     taken: dict[str, Any] = {name: _taken(getattr(dataset, name), places) for name in given}
     fresh = np.arange(len(places)) >= len(dataset)
