@@ -14,6 +14,8 @@ from postsense.config.run import Config
 from postsense.config.training import (
     ClusteringSettings,
     MetricName,
+    RegressionSettings,
+    RidgeSettings,
     SelfTrainingSettings,
     TrainingSettings,
 )
@@ -33,7 +35,9 @@ __all__ = [
     "LossSettings",
     "MetricName",
     "Pooling",
+    "RegressionSettings",
     "RetrievalSettings",
+    "RidgeSettings",
     "SelfTrainingSettings",
     "TextEncoderSettings",
     "TrainingSettings",

@@ -46,8 +46,24 @@ else:
     )
 
 
+def _side_by_side(name: str) -> ReadWhere:
+    """Where the vector of words, or of the picture, stands beside others as it is."""
+    return ReadWhere(
+        "a fusion that puts its vector beside others: concat, text_only or image_only",
+        lambda config: config.fusion.declared.may_lack_layer and name in config.inputs,
+        ("fusion.name",),
+    )
+
+
 class BlockSettings(_Weights):
-    """One weight for each input that is a block, by its name."""
+    """How much each vector counts: those of words and picture, and the blocks beside them."""
+
+    text: Annotated[float, _side_by_side("text")] = Field(
+        1.0, gt=0, le=1000, description="weight of the vector of the words"
+    )
+    image: Annotated[float, _side_by_side("image")] = Field(
+        1.0, gt=0, le=1000, description="weight of the vector of the picture"
+    )
 
     def weight(self, name: str) -> float:
         """How much the block of this name counts; 0: it is not read."""

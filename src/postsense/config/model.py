@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from postsense.config.section import NameIn, ReadWhere, Section
+from postsense.config.section import ITERATES, ONE_MODEL, NameIn, ReadWhere, Section
 from postsense.errors import nearest
 from postsense.registry.fusions import FUSIONS, Fusion
 from postsense.registry.losses import LOSSES, Loss
@@ -60,7 +60,7 @@ class FusionSettings(Section):
     name: Annotated[str, NameIn(FUSIONS)] = Field(
         "concat", description="how picture and words are joined"
     )
-    hidden: int = Field(
+    hidden: Annotated[int, ONE_MODEL] = Field(
         256, ge=0, description="width F of the fused vector; 0: concat without a layer of its own"
     )
     fidelity: Annotated[
@@ -82,8 +82,12 @@ class FusionSettings(Section):
         "attention",
         description="'none': words and pictures of 'cross_modal' do not attend before they join",
     )
-    input_dropout: float = Field(0.3, ge=0, lt=1, description="dropout on encoder outputs")
-    dropout: float = Field(0.5, ge=0, lt=1, description="dropout on the fused vector")
+    input_dropout: Annotated[float, ITERATES] = Field(
+        0.3, ge=0, lt=1, description="dropout on encoder outputs"
+    )
+    dropout: Annotated[float, ITERATES] = Field(
+        0.5, ge=0, lt=1, description="dropout on the fused vector"
+    )
 
     @property
     def declared(self) -> Fusion:

@@ -9,10 +9,17 @@ from postsense.config.blocks import BlockSettings
 from postsense.config.corpus import CommentSettings, RetrievalSettings
 from postsense.config.data import DataSettings
 from postsense.config.encoders import EncoderSettings
+from postsense.config.ensemble import EnsembleSettings
 from postsense.config.fields import unread_settings
 from postsense.config.model import FusionSettings, LossSettings
-from postsense.config.section import NameIn, ReadWhere, Section
-from postsense.config.training import ClusteringSettings, SelfTrainingSettings, TrainingSettings
+from postsense.config.section import ITERATES, NameIn, ReadWhere, Section
+from postsense.config.training import (
+    ClusteringSettings,
+    RegressionSettings,
+    RidgeSettings,
+    SelfTrainingSettings,
+    TrainingSettings,
+)
 from postsense.registry.encoders import WORD_NETWORKS
 from postsense.registry.fusions import FUSIONS
 from postsense.registry.inputs import INPUTS
@@ -31,6 +38,11 @@ _CLUSTERS = ReadWhere(
 )
 
 
+def _method_is(name: str) -> ReadWhere:
+    """Where the settings of a method are read that no other has."""
+    return ReadWhere(f"method={name}", lambda config: config.method == name, ("method",))
+
+
 class Config(Section):
     """All settings of a run."""
 
@@ -42,8 +54,11 @@ class Config(Section):
     comments: CommentSettings = CommentSettings()
     blocks: BlockSettings = BlockSettings()
     fusion: FusionSettings = FusionSettings()
-    losses: LossSettings = LossSettings()
-    training: TrainingSettings = TrainingSettings()
+    losses: Annotated[LossSettings, ITERATES] = LossSettings()
+    training: Annotated[TrainingSettings, ITERATES] = TrainingSettings()
+    regression: Annotated[RegressionSettings, _method_is("regression")] = RegressionSettings()
+    ridge: Annotated[RidgeSettings, _method_is("ridge")] = RidgeSettings()
+    ensemble: Annotated[EnsembleSettings, _method_is("ensemble")] = EnsembleSettings()
     self_training: Annotated[SelfTrainingSettings, _SELF_TRAINING] = SelfTrainingSettings()
     clustering: Annotated[ClusteringSettings, _CLUSTERS] = ClusteringSettings()
 
@@ -227,6 +242,7 @@ class Config(Section):
                 f"method '{method.name}' needs losses.inter_modal above 0 and"
                 " losses.inter_step=second"
             )
+        self._refuse_unfit_vectors(method)
         if method.learns_from_labels:
             return
         weighed = self.losses.class_weights != "none"
@@ -240,6 +256,28 @@ class Config(Section):
                 f"method '{method.name}' clusters what words and picture give apart, and"
                 f" '{self.fusion.name}' encodes them together"
             )
+
+    def _refuse_unfit_vectors(self, method: Method) -> None:
+        """Refuse to fit a head in one go to vectors that are to be trained."""
+        if method.iterates:
+            return
+        if self.training.start_from is not None:
+            raise ValueError(f"method '{method.name}' starts from nothing: no training.start_from")
+        if method.learner is None:
+            return
+        name = self.fusion.name
+        if self.fusion.hidden > 0 or not self.fusion.declared.may_lack_layer:
+            able = [name for name, fusion in FUSIONS.items() if fusion.may_lack_layer]
+            raise ValueError(
+                f"method '{method.name}' reads vectors side by side: fusion.hidden=0, and"
+                f" fusion.name one of {able}, not '{name}'"
+            )
+        if self.trains_encoder or self.encoders.projection is not None:
+            raise ValueError(
+                f"method '{method.name}' trains neither an encoder nor encoders.projection"
+            )
+        if not self.inputs:
+            raise ValueError(f"fusion '{name}' reads nothing: give a block a weight, blocks.NAME")
 
     def _refuse_unfit_fusion(self) -> None:
         text, fusion, name = self.encoders.text, self.fusion.declared, self.fusion.name

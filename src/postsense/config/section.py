@@ -35,6 +35,18 @@ class ReadWhere:
     decided_by: tuple[str, ...] = ()
 
 
+ITERATES = ReadWhere(
+    "a method that goes through the posts again and again",
+    lambda config: config.declared_method.iterates,
+    ("method",),
+)
+ONE_MODEL = ReadWhere(
+    "a method that trains one model",
+    lambda config: not config.declared_method.combines,
+    ("method",),
+)
+
+
 class Section(BaseModel):
     """A group of settings: immutable, and an unknown key is an error."""
 

@@ -96,6 +96,23 @@ class TrainingSettings(Section):
     )
 
 
+class RegressionSettings(Section):
+    penalty: float | None = Field(
+        None,
+        gt=0,
+        description="L2 penalty on the mean loss (lambda); none: folds of train choose it",
+    )
+
+
+class RidgeSettings(Section):
+    penalty: float | None = Field(
+        None, gt=0, description="what is added to the kernel's diagonal; none: folds choose it"
+    )
+    points: int = Field(
+        4000, ge=2, le=50_000, description="posts of train that a post is compared with, at most"
+    )
+
+
 class SelfTrainingSettings(Section):
     rounds: int = Field(3, ge=1, description="students trained one after the other (T)")
     neighbors: int = Field(3, ge=1, description="similar posts of a labelled post (K)")

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -65,12 +64,12 @@ class PreparedPosts:
         -1 where a post lacks the modality. Texts are the same if they differ in case, handles,
         links and punctuation at most.
         """
-        pictures: Any = self.columns.get("image")
+        rows = getattr(self.columns.get("image"), "rows", np.full(len(self.posts), -1))
         given = self.posts.column("text")
         texts = [clean_text(text or "") or text or "" for text in given]
         _, numbers = np.unique(np.array(texts, dtype=object), return_inverse=True)
         numbers = np.where([text is None for text in given], -1, numbers)
-        return np.stack([numbers, pictures.rows], axis=1).astype(np.int64)
+        return np.stack([numbers, rows], axis=1).astype(np.int64)
 
     @cached_property
     def content_keys(self) -> Array:

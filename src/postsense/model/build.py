@@ -34,6 +34,7 @@ from postsense.encoders.word_networks import BilstmNetwork, CnnNetwork, load_wor
 from postsense.fusion.bitransformer import EarlyComments
 from postsense.fusion.comments import WithComments, comment_attentions
 from postsense.fusion.given import Given
+from postsense.fusion.kernel import RadialKernel, Shares
 from postsense.model.alignment import Alignment
 from postsense.model.cluster_head import ClusterNames
 from postsense.model.post_model import Branch, PostModel
@@ -160,7 +161,12 @@ def build_model(
     fusion = _fusion(config, encoders, widths)
     joined = _with_comments(config, fusion, text) if config.reads_comments else fusion
     width = config.fusion.hidden or sum(widths.values())
+    if config.declared_method.kernel:
+        joined = RadialKernel(joined, width, config.ridge.points)
+        width = config.ridge.points
     head = nn.Sequential(nn.Dropout(config.fusion.dropout), nn.Linear(width, clusters or classes))
+    if config.declared_method.kernel:
+        head.append(Shares())
     if clusters is not None:
         head = nn.Sequential(head, ClusterNames(torch.zeros(clusters, dtype=torch.int64), classes))
     # last, so that from one seed a model with them and one without start alike
@@ -177,10 +183,11 @@ def _branches(config: Config, encoders: InnerEncoders) -> tuple[Branch | None, B
     if config.reads_words and "text" not in inside:
         assert encoders.text_dim is not None
         token_dim = encoders.text_dim * config.encoders.text.read_layers
-        text = Branch(encoders.text, encoders.text_dim, width, token_dim)
+        weight = config.blocks.text
+        text = Branch(encoders.text, encoders.text_dim, width, token_dim, weight)
     if config.reads_picture and "image" not in inside:
         assert encoders.image_dim is not None
-        image = Branch(encoders.image, encoders.image_dim, width)
+        image = Branch(encoders.image, encoders.image_dim, width, weight=config.blocks.image)
     return text, image
 
 

@@ -12,6 +12,7 @@ from postsense.encoders.embeddings import Embeddings
 from postsense.encoders.joint import JointBackbone
 from postsense.fusion.comments import CommentVectors, ReadsComments
 from postsense.fusion.joined import Joined
+from postsense.fusion.kernel import RadialKernel
 from postsense.inputs.batches import Comments, PostBatch, Read
 from postsense.model.alignment import Alignment
 from postsense.model.outputs import Aligned, PostOutput
@@ -192,6 +193,11 @@ class PostModel(nn.Module):
         nothing = text.new_zeros(len(text), 0)
         embedded = {name: part for name, part in read.items() if isinstance(part, Embeddings)}
         return PostOutput(nothing, nothing, embedded, aligned=self.alignment(text, image))
+
+    def vectors(self, batch: PostBatch) -> Tensor:
+        """What inputs give side by side, (B, F), before a kernel compares them with others."""
+        fusion = self.fusion.fusion if isinstance(self.fusion, RadialKernel) else self.fusion
+        return self._join(fusion, self._encoded(batch)).fused
 
     def _branch(self, name: str) -> Branch | None:
         if INPUTS[name].block:

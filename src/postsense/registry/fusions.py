@@ -179,5 +179,17 @@ FUSIONS = Registry(
             comments=None,
             small=True,
         ),
+        Fusion(
+            "blocks_only",
+            "the blocks alone, such as counts of words",
+            "postsense.fusion.concat:build",
+            vectors=(),
+            reads=(),
+            may_read=_BLOCKS,
+            may_lack_layer=True,
+            aligned=None,
+            comments=None,
+            small=True,
+        ),
     ],
 )

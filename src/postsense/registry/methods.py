@@ -14,7 +14,10 @@ class Method:
     train: "module:function" of (TrainingData, Config, folder of checkpoints, progress) that returns
     Trained. prepare: "module:function" of Config that refuses what is missing on this machine,
     before posts are encoded; None: nothing can be.
-    preset: the settings that come with it. learns_from_labels: of train; else it names its classes
+    learner: "module:object" of a `training.learners.Learner`, for a method that fits a head in one
+    go to vectors that do not change; None: it goes through the posts again and again.
+    kernel: the vectors are how alike a post is to those of train. combines: it trains no model but
+    others, and joins what they say. preset: the settings that come with it. learns_from_labels: of train; else it names its classes
     by a few labels of val. learns_from_corpus: it learns from similar posts of a corpus, which must
     be named. second_step: it needs a loss with an update of its own.
     """
@@ -22,11 +25,19 @@ class Method:
     name: str
     title: str
     train: str | Callable[..., Any]
+    learner: str | Any | None = None
+    kernel: bool = False
+    combines: bool = False
     prepare: str | Callable[..., None] | None = None
     preset: str | None = None
     learns_from_labels: bool = True
     learns_from_corpus: bool = False
     second_step: bool = False
+
+    @property
+    def iterates(self) -> bool:
+        """Whether it goes through the posts again and again, in steps."""
+        return self.learner is None and not self.combines
 
 
 METHODS = Registry(
@@ -36,6 +47,27 @@ METHODS = Registry(
             "supervised",
             "labels alone",
             "postsense.training.methods.supervised:train_supervised",
+        ),
+        Method(
+            "regression",
+            "labels alone: multinomial regression on vectors that stay as they are",
+            "postsense.training.methods.on_vectors:train_on_vectors",
+            learner="postsense.training.learners.regression:REGRESSION",
+            preset="regression",
+        ),
+        Method(
+            "ridge",
+            "labels alone: kernel ridge regression, by how alike posts are",
+            "postsense.training.methods.on_vectors:train_on_vectors",
+            learner="postsense.training.learners.ridge:RIDGE",
+            kernel=True,
+            preset="ridge",
+        ),
+        Method(
+            "ensemble",
+            "several of these and simpler ones, which folds choose and weigh (the default)",
+            "postsense.training.methods.ensemble:train_ensemble",
+            combines=True,
         ),
         Method(
             "self_training",

@@ -128,9 +128,11 @@ def _fit_classifier(
         pairs=pairs,
         ids=prepared.posts.column("id"),
         naming=None if labeled else _naming(splits, prepared, config),
+        contents=None if config.declared_method.iterates else prepared.contents[train],
     )
     train_method = load_object(config.declared_method.train)
     trained: Trained = train_method(data, config, folder, progress)
+    config = config if trained.config is None else trained.config
     if borrowed is not None:  # new posts must be compared with the corpus as these were
         assert config.retrieval.corpus is not None
         known = {"alpha": borrowed.alpha, "corpus": config.retrieval.corpus.resolve()}

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from postsense.arrays import Array
 from postsense.config import Config, LossSettings
 from postsense.encoders.embeddings import Embeddings
 from postsense.encoders.features import FeatureColumn, statistics, word_statistics
@@ -37,7 +38,8 @@ class TrainingData:
 
     Those of train have no labels where the method looks at none; naming, else None, are then the
     labelled posts that clusters are named by. pairs: posts that were retrieved for those of train.
-    ids: of all posts, by their position.
+    ids: of all posts, by their position. contents: (n, 2) numbers of the text and the picture of
+    each post of train, as of `PreparedPosts.contents`; None where no folds are made.
     """
 
     train: PostDataset
@@ -46,6 +48,7 @@ class TrainingData:
     pairs: Pairs | None = None
     ids: list[str] = field(default_factory=list)
     naming: PostDataset | None = None
+    contents: Array | None = None
 
 
 def labeled_phase(

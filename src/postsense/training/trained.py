@@ -5,6 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from postsense.config import Config
 from postsense.model.post_model import PostModel
 from postsense.training.checkpoint import PhaseState
 
@@ -14,9 +15,11 @@ class Trained:
     """The model that is kept, the state of the phase it comes from, and what else is reported.
 
     report: JSON, beside the phase's own numbers. pseudo_labels: one row each, None without any.
+    config: the settings that describe the model, where training has found some of them out.
     """
 
     model: PostModel
     state: PhaseState
     report: dict[str, Any] = field(default_factory=dict)
     pseudo_labels: pa.Table | None = None
+    config: Config | None = None

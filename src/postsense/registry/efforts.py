@@ -1,0 +1,49 @@
+"""How much time an ensemble takes, and which members that time is for."""
+
+from dataclasses import dataclass
+
+from postsense.registry.table import Registry
+
+
+@dataclass(frozen=True)
+class Effort:
+    """A list of members, by how much time there is.
+
+    seconds: of training, encoding included, for 3,600 posts on two idle cores. members: presets.
+    alone: those that count only where the other modality is left out, since it is not there or does
+    not help. few: members where labels are few, in the place of the others.
+    """
+
+    name: str
+    title: str
+    seconds: int
+    members: tuple[str, ...]
+    alone: tuple[str, ...] = ()
+    few: tuple[str, ...] = ()
+
+
+_MEMBERS = ("regression-all", "ridge-all", "ridge-words", "tfidf")
+_ALONE = ("regression-words", "regression-picture", "ridge-picture")
+_FEW = ("few-labels", "ridge-few-labels")
+EFFORTS = Registry(
+    "effort",
+    [
+        Effort(
+            "quick",
+            "vectors and counts of words",
+            30,
+            _MEMBERS[:1] + _MEMBERS[3:],
+            _ALONE[:2],
+            _FEW,
+        ),
+        Effort("standard", "kernels too", 90, _MEMBERS, _ALONE, _FEW),
+        Effort(
+            "best",
+            "and a text encoder that is trained",
+            170,
+            (*_MEMBERS, "fine-tuned-words"),
+            _ALONE,
+            _FEW,
+        ),
+    ],
+)

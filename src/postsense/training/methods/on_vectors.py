@@ -1,0 +1,87 @@
+"""Methods `regression` and `ridge`: a head that is fitted in one go to vectors that stay."""
+
+from pathlib import Path
+
+import numpy as np
+from scipy.special import xlogy
+
+from postsense.arrays import Array
+from postsense.config import Config
+from postsense.progress import Progress, silent
+from postsense.registry.table import load_object
+from postsense.training.checkpoint import PhaseState
+from postsense.training.comment_dropout import with_fresh_twins
+from postsense.training.folds import folds_of
+from postsense.training.labeled import TrainingData, new_model
+from postsense.training.learners.learner import Fold, Learner, Lesson
+from postsense.training.trained import Trained
+from postsense.training.vectors import lesson_of
+
+FOLDS = 5
+
+
+def train_on_vectors(
+    data: TrainingData, config: Config, folder: Path, progress: Progress = silent
+) -> Trained:
+    """Fit the head to all posts of train, with the penalty of the settings or that of folds.
+
+    The penalty that folds choose has the least mean loss on the posts that they leave out. Posts of
+    val are not looked at.
+    """
+    learner = learner_of(config)
+    asked = _with_points(config, learner, len(data.train))
+    model = new_model(data, asked)
+    posts = with_fresh_twins(data.train, config.comments.absence)
+    lesson = lesson_of(model, posts, len(data.classes))
+    penalty, losses = _penalty(config), dict[float, float]()
+    if penalty is None:
+        assert data.train.labels is not None and data.contents is not None
+        fold = folds_of(data.train.labels, data.contents, FOLDS, config.seed)
+        answers = learner.answers(
+            lesson, folds_in(posts.rows, data.train.rows, fold), learner.penalties
+        )
+        losses = {each: mean_loss(answers[each], lesson) for each in learner.penalties}
+        penalty = min(losses, key=lambda each: losses[each])
+    learner.teach(model, lesson, penalty)
+    progress("train", 1, 1)
+    report = {"penalty": penalty, "fold_losses": {str(each): loss for each, loss in losses.items()}}
+    return Trained(model.eval(), PhaseState(), report, config=asked)
+
+
+def learner_of(config: Config) -> Learner:
+    """What fits the head of the method."""
+    learner: Learner = load_object(config.declared_method.learner)
+    return learner
+
+
+def folds_in(rows: Array, posts: Array, fold: Array) -> list[Fold]:
+    """The folds of a lesson whose vectors are of some posts, each once or more.
+
+    rows: (N,) the post of each vector, of posts (P,), whose folds are given (P,).
+    """
+    place = np.zeros(int(posts.max()) + 1, dtype=np.int64)
+    place[posts] = fold
+    of_row = place[rows]
+    return [
+        Fold(np.flatnonzero(of_row != each), np.flatnonzero(of_row == each))
+        for each in np.unique(fold)
+    ]
+
+
+def mean_loss(probs: Array, lesson: Lesson) -> float:
+    """Mean cross-entropy, in nats, of probabilities (N, K), by the weights of the posts."""
+    losses = -xlogy(lesson.targets, np.clip(probs, 1e-4, 1)).sum(axis=1)
+    return float(np.average(losses, weights=lesson.weights))
+
+
+def _penalty(config: Config) -> float | None:
+    settings = config.ridge if config.declared_method.kernel else config.regression
+    return settings.penalty
+
+
+def _with_points(config: Config, learner: Learner, posts: int) -> Config:
+    """The settings with as many points as the model will have."""
+    points = learner.most_points(config, posts)
+    if points is None:
+        return config
+    return config.model_copy(update={"ridge": config.ridge.model_copy(update={"points": points})})
