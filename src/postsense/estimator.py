@@ -18,13 +18,14 @@ from postsense.evaluation.groups import columns_of
 from postsense.evaluation.looking_back import told
 from postsense.parallel.processes import is_main
 from postsense.posts import Posts
-from postsense.prediction.classifier import Classifier, Predictions
+from postsense.prediction.classifier import AnyClassifier, Predictions
 from postsense.predictor import Predictor
 from postsense.progress import Progress, silent
 from postsense.runs.fitting import started
 from postsense.runs.training import load_run
 from postsense.saving.folder import save_model
 from postsense.saving.places import from_root
+from postsense.training.ensemble.resolving import resolve_ensemble
 from postsense.training.fitting import (
     fit_classifier,
     prepare_splits,
@@ -80,7 +81,7 @@ class PostClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.corpus, self.posts = corpus, posts
         self.settings, self.progress = settings, progress
         self._refuse_both()
-        self.classifiers: tuple[Classifier, ...] = ()  # the mean of several seeds answers
+        self.classifiers: tuple[AnyClassifier, ...] = ()  # the mean of several seeds answers
         self._predictor: Predictor | None = None  # of the classifiers that were asked last
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
@@ -147,6 +148,7 @@ class PostClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             required: Any = {"require": ("label",), "optional": ("split",)}
             held_out = given_posts(validation, self.posts, config, **required, **how)
         splits = split_for_method(table, held_out, config)
+        config = resolve_ensemble(config, splits)
         progress = self.progress if is_main() else silent
         with started(config, lambda: prepare_splits(splits, config, progress)) as start:
             fitted = fit_classifier(splits, start.prepared, config, start.folder, progress)
@@ -267,7 +269,7 @@ class PostClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             self._predictor = Predictor(fitted)
         return self._predictor
 
-    def _fitted(self) -> tuple[Classifier, ...]:
+    def _fitted(self) -> tuple[AnyClassifier, ...]:
         if not self.classifiers:
             raise UntrainedError(
                 "PostClassifier", "a trained classifier", "an untrained one", "Call fit first."

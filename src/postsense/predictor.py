@@ -6,7 +6,11 @@ from typing import Any, Self
 
 from postsense.evaluation.evaluate import evaluate_classifiers
 from postsense.posts import Posts
-from postsense.prediction.classifier import Classifier, Predictions, average_predictions
+from postsense.prediction.classifier import (
+    AnyClassifier,
+    Predictions,
+    average_predictions,
+)
 from postsense.progress import Progress, silent
 from postsense.retrieval.opened import Opened
 
@@ -23,7 +27,7 @@ class Predictor:
     ...     predictor.predict(load_posts("new.jsonl")).labels
     """
 
-    def __init__(self, classifiers: Sequence[Classifier]) -> None:
+    def __init__(self, classifiers: Sequence[AnyClassifier]) -> None:
         """classifiers: the seeds of one run, whose probabilities are averaged."""
         self.classifiers = tuple(classifiers)
         self._opened, self._turn = Opened(), Lock()
@@ -58,6 +62,6 @@ class Predictor:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __reduce__(self) -> tuple[type[Self], tuple[tuple[Classifier, ...]]]:
+    def __reduce__(self) -> tuple[type[Self], tuple[tuple[AnyClassifier, ...]]]:
         """A copy, also in another process, opens what it needs for itself."""
         return type(self), (self.classifiers,)

@@ -9,7 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from postsense.posts import Posts
-    from postsense.prediction.classifier import Classifier, Predictions
+    from postsense.prediction.classifier import AnyClassifier, Classifier, Predictions
 
 logger = logging.getLogger(__name__)
 PARTS = ("first", "second", "pair")
@@ -118,7 +118,7 @@ def combine(
     say(f"{len(pair.ids)} predictions in {out}")
 
 
-def _warn_of_seen(folder: Path, classifiers: Sequence["Classifier"], measured: "Posts") -> None:
+def _warn_of_seen(folder: Path, classifiers: Sequence["AnyClassifier"], measured: "Posts") -> None:
     """Say how many of the posts that are measured on the run has seen, if any."""
     from postsense.evaluation.looking_back import keys_of, seen_posts, told
 
@@ -147,7 +147,7 @@ def _load(table: Path, classifier: "Classifier", label: str | None, images: Path
 
 
 def _predict(
-    classifiers: Sequence["Classifier"], posts: "Posts", measured: Sequence[int]
+    classifiers: Sequence["AnyClassifier"], posts: "Posts", measured: Sequence[int]
 ) -> "Predictions":
     from postsense.commands.terminal import progress_bar
     from postsense.evaluation.task_pairs import held_out_predictions

@@ -41,9 +41,9 @@ def load_config(
     presets, said = _presets_and_said(preset, file, overrides, values)
     name = str(said.get("method", presets.get("method")))
     own = METHODS[name].preset if name in METHODS else None
-    settings = {} if own is None else _read_preset(own)
+    settings = {} if own is None else preset_settings(own)
     for later in (presets, said):
-        _merge(settings, later)
+        merge(settings, later)
     return parse_said(settings, leaves(said))
 
 
@@ -55,7 +55,7 @@ def merged_settings(
 ) -> dict[str, Any]:
     """What is given, nested and not checked. Raises: ConfigError: it cannot be read."""
     settings, said = _presets_and_said(preset, file, overrides, values)
-    _merge(settings, said)
+    merge(settings, said)
     return settings
 
 
@@ -66,15 +66,15 @@ def _presets_and_said(
     values: Mapping[str, Any] | None,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """What presets set, and what is set on top of them, both nested and not checked."""
-    presets = {} if preset is None else _read_preset(preset)
+    presets = {} if preset is None else preset_settings(preset)
     said = {} if file is None else _read_toml(file)
     extended = said.pop("extends", None)
     if extended is not None:
-        _merge(presets, _read_extended(extended, f"{file}"))
+        merge(presets, _read_extended(extended, f"{file}"))
     for override in overrides:
-        _merge(said, _parse_override(override))
+        merge(said, _parse_override(override))
     for key, value in (values or {}).items():
-        _merge(said, _nested(key, value))
+        merge(said, _nested(key, value))
     return presets, said
 
 
@@ -100,8 +100,8 @@ def load_corpus_settings(
     """
     settings: dict[str, Any] = {} if file is None else _read_toml(file)
     for override in overrides:
-        _merge(settings, _parse_override(override))
-    _merge(settings, values or {})
+        merge(settings, _parse_override(override))
+    merge(settings, values or {})
     try:
         return CorpusSettings.model_validate(settings)
     except ValidationError as error:
@@ -209,14 +209,15 @@ def _preset_text(name: str) -> str:
     return resources.files("postsense.presets").joinpath(f"{name}.toml").read_text("utf-8")
 
 
-def _read_preset(name: str) -> dict[str, Any]:
+def preset_settings(name: str) -> dict[str, Any]:
+    """What a preset sets, nested and not checked. Raises: ConfigError: there is none."""
     names = preset_names()
     if name not in names:
         raise ConfigError("--preset", "a preset's name", f"'{name}'", nearest(name, names))
     settings = tomllib.loads(_preset_text(name))
     extended = settings.pop("extends", None)
     merged = {} if extended is None else _read_extended(extended, name)
-    _merge(merged, settings)
+    merge(merged, settings)
     return merged
 
 
@@ -225,7 +226,7 @@ def _read_extended(name: object, where: str) -> dict[str, Any]:
     if name not in preset_names():
         known = nearest(str(name), preset_names())
         raise ConfigError(f"{where}, extends", "a preset's name", f"'{name}'", known)
-    return _read_preset(str(name))
+    return preset_settings(str(name))
 
 
 def _read_toml(file: Path) -> dict[str, Any]:
@@ -256,10 +257,11 @@ def _nested(key: str, value: Any) -> dict[str, Any]:
     return dict(value)
 
 
-def _merge(settings: dict[str, Any], later: Mapping[str, Any]) -> None:
+def merge(settings: dict[str, Any], later: Mapping[str, Any]) -> None:
+    """Put later nested settings over earlier ones."""
     for key, value in later.items():
         if isinstance(value, Mapping) and isinstance(settings.get(key), dict):
-            _merge(settings[key], value)
+            merge(settings[key], value)
         else:
             settings[key] = dict(value) if isinstance(value, Mapping) else value
 

@@ -263,6 +263,11 @@ class Config(Section):
             return
         if self.training.start_from is not None:
             raise ValueError(f"method '{method.name}' starts from nothing: no training.start_from")
+        if method.combines and self.trains_encoder:
+            raise ValueError(
+                f"method '{method.name}' trains no encoder itself: name a preset that does in"
+                " ensemble.members"
+            )
         if method.learner is None:
             return
         name = self.fusion.name

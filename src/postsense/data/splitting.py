@@ -38,6 +38,7 @@ def split_posts(
     validation_fraction: float,
     seed: int,
     unlabeled: Literal["leave_out", "keep"] = "leave_out",
+    draw_val: bool = True,
 ) -> Splits:
     """Read the split column, add `validation` as val, or draw val from train, class by class.
 
@@ -46,6 +47,7 @@ def split_posts(
     two posts or more one at least, and all but one at most. Ids that were made up for one of two
     tables give way to those of the other.
 
+    draw_val: False: where there is no val post, there is none.
     unlabeled: "keep": posts of train without a label stay. Then the classes are those of all
         labelled posts, and val is drawn from the labelled posts of train, one a class at least:
         nothing is trained on their labels.
@@ -63,7 +65,7 @@ def split_posts(
     classes = (_named_classes if keep else _classes)(posts.name, labels, name)
     for split in ("val", "test"):
         _refuse_unknown(posts.name, split, labels[rows[split]], classes)
-    carved = len(rows["val"]) == 0
+    carved = draw_val and len(rows["val"]) == 0
     if carved:
         train = rows["train"][[label is not None for label in labels[rows["train"]]]]
         chosen = train[_draw(labels[train], validation_fraction, seed, least=1, last=keep)]

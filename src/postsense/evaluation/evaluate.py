@@ -16,14 +16,19 @@ from postsense.evaluation.looking_back import SeenPosts, seen_posts
 from postsense.evaluation.metrics import HEADLINE, classification_metrics, positive_number
 from postsense.inputs.preparation import PreparedPosts
 from postsense.posts import LabelKind, Posts, joined_posts
-from postsense.prediction.classifier import Classifier, Predictions, predict_rows, prepare_new
+from postsense.prediction.classifier import (
+    AnyClassifier,
+    Predictions,
+    predict_rows,
+    prepare_new,
+)
 from postsense.prediction.inference import Outputs, softmax
 from postsense.progress import Progress, silent
 from postsense.retrieval.opened import Opened
 
 
 def evaluate_classifiers(
-    classifiers: Sequence[Classifier],
+    classifiers: Sequence[AnyClassifier],
     posts: Posts,
     split: str | None = None,
     progress: Progress = silent,
@@ -60,7 +65,7 @@ def evaluate_classifiers(
     chosen, name = _chosen(posts, split)
     labels = class_numbers(chosen, first.classes, first.label_kind)
     held_out = joined_posts(joined_posts(chosen, posts.split("val")), posts.split("test"))
-    prepared = prepare_new(chosen, first.config, progress, held_out=held_out, opened=opened)
+    prepared = prepare_new(chosen, first, progress, held_out=held_out, opened=opened)
     seen = seen_posts(classifiers, prepared.content_keys[: len(chosen)])
     kept = np.arange(len(chosen))
     if only_new and split is None and name == "all" and seen is not None:

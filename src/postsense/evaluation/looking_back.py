@@ -9,7 +9,7 @@ from postsense.arrays import Array
 from postsense.config import Config
 from postsense.data.seen import content_keys, joined_seen
 from postsense.posts import Posts
-from postsense.prediction.classifier import Classifier
+from postsense.prediction.classifier import AnyClassifier
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class SeenPosts:
         return {"posts": len(self.trained), **numbers}
 
 
-def seen_posts(classifiers: Sequence[Classifier], keys: Array) -> SeenPosts | None:
+def seen_posts(classifiers: Sequence[AnyClassifier], keys: Array) -> SeenPosts | None:
     """Which posts any of the classifiers has seen; None: that is not known.
 
     keys: (N,) content keys of the posts, of the modalities that the classifiers read.

@@ -13,7 +13,12 @@ from postsense.data.label_kinds import known_label
 from postsense.errors import DataError, nearest
 from postsense.evaluation.evaluate import metrics_of
 from postsense.posts import Posts
-from postsense.prediction.classifier import Classifier, Predictions, predict_prepared, prepare_new
+from postsense.prediction.classifier import (
+    AnyClassifier,
+    Predictions,
+    predict_prepared,
+    prepare_new,
+)
 from postsense.progress import Progress, silent
 
 Labels = Sequence[str | None]
@@ -21,7 +26,7 @@ JOINED_BY = " & "
 
 
 def held_out_predictions(
-    classifiers: Sequence[Classifier],
+    classifiers: Sequence[AnyClassifier],
     posts: Posts,
     measured: Sequence[int],
     progress: Progress = silent,
@@ -31,14 +36,14 @@ def held_out_predictions(
     measured: rows of those. They and the val and test posts lend comments to nobody, as in
         `evaluate_classifiers`; without any, the predictions are those of `average_predictions`.
     """
-    config, held_out = classifiers[0].config, None
+    held_out = None
     if measured:
         kept = set(measured)
         splits = posts.column("split")
         held_out = posts.take(
             [row for row, split in enumerate(splits) if row in kept or split in ("val", "test")]
         )
-    prepared = prepare_new(posts, config, progress, held_out=held_out)
+    prepared = prepare_new(posts, classifiers[0], progress, held_out=held_out)
     return predict_prepared(classifiers, prepared, np.arange(len(posts)), progress)
 
 

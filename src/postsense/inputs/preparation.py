@@ -1,7 +1,7 @@
 """Posts → datasets: what a model reads of them, encoded here or later, and which rows are bad."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -32,7 +32,8 @@ class PreparedPosts:
 
     posts: the user's, then those that a corpus lent. usable: (n,) positions of posts that are not
     bad. borrowed: what the corpus lent, None without one. hints: the comments that the posts are
-    read with, of the user's posts alone; None where no comments are attended to.
+    read with, of the user's posts alone; None where no comments are attended to. readings: the
+    posts as others read them, see `inputs.readings`.
     """
 
     posts: Posts
@@ -41,6 +42,7 @@ class PreparedPosts:
     bad: tuple[BadRow, ...]
     borrowed: Borrowed | None = None
     hints: Hints | None = None
+    readings: Mapping[str, "PreparedPosts"] = field(default_factory=dict)
 
     def dataset(
         self, rows: Array, classes: Sequence[str] | None = None, *, aligns: bool = False
@@ -56,6 +58,12 @@ class PreparedPosts:
         names = self.posts.column("label")
         labels = np.array([number[names[row]] for row in rows], dtype=np.int64)
         return PostDataset(self.columns, rows, labels, contents=contents, aligns=aligns)
+
+    def only(self, config: Config) -> "PreparedPosts":
+        """The posts with no more than these settings read. Raises: KeyError: more was asked for."""
+        read = {name: self.columns.read[name] for name in config.inputs}
+        commented = self.columns.commented if config.reads_own_comments else None
+        return replace(self, columns=PostColumns(read, None, commented), hints=None)
 
     @cached_property
     def contents(self) -> Array:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -11,15 +12,14 @@ from postsense.config import Config
 from postsense.data.bad_rows import BadRow
 from postsense.data.label_kinds import arrow_labels, typed_label
 from postsense.data.seen import Seen
-from postsense.encoders.features import FeatureColumn
-from postsense.encoders.regions import BOX, REGIONS
-from postsense.errors import DataError, ModelError
-from postsense.inputs.batches import TokenColumn
+from postsense.errors import ModelError
 from postsense.inputs.preparation import PreparedPosts, prepare_posts, what_pictures_show
+from postsense.inputs.readings import with_readings
 from postsense.model.post_model import PostModel
 from postsense.parallel.device import pick_device
 from postsense.posts import Label, LabelKind, Posts
 from postsense.prediction.inference import Outputs, predict_outputs, softmax
+from postsense.prediction.refusals import refuse_unfit_posts
 from postsense.progress import Progress, silent
 from postsense.retrieval.borrowing import borrow_for_prediction
 from postsense.retrieval.opened import Opened
@@ -94,6 +94,38 @@ class Predictions:
         return pa.table(columns)
 
 
+class AnyClassifier(Protocol):
+    """What answers for posts: a `Classifier`, or an `Ensemble` of several.
+
+    member_configs: the settings by which its members read posts; () if it has none.
+    """
+
+    @property
+    def config(self) -> Config: ...
+
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+
+    @property
+    def label_kind(self) -> LabelKind: ...
+
+    @property
+    def seen(self) -> Seen | None: ...
+
+    @property
+    def member_configs(self) -> tuple[Config, ...]: ...
+
+    def outputs(
+        self,
+        prepared: PreparedPosts,
+        rows: Array,
+        progress: Progress = silent,
+        *,
+        with_aligned: bool = False,
+    ) -> Outputs:
+        """What it says of some usable rows of prepared posts."""
+
+
 @dataclass(frozen=True)
 class Classifier:
     """A model with the settings that read its posts and the names of its classes.
@@ -108,13 +140,38 @@ class Classifier:
     label_kind: LabelKind = "text"
     seen: Seen | None = None
 
+    @property
+    def member_configs(self) -> tuple[Config, ...]:
+        """None: it has no members."""
+        return ()
+
     def predict(self, posts: Posts, progress: Progress = silent) -> Predictions:
         """Classify posts; labels are not looked at."""
         return average_predictions([self], posts, progress)
 
+    def outputs(
+        self,
+        prepared: PreparedPosts,
+        rows: Array,
+        progress: Progress = silent,
+        *,
+        with_aligned: bool = False,
+    ) -> Outputs:
+        """What the model says of some usable rows of prepared posts.
+
+        with_aligned: with the vectors that losses on pairs compare, if the model has such losses.
+        Raises: DataError: their region features are wider or narrower than those it was trained on.
+            ModelError: it does not fit its encoders.
+        """
+        config, model = self.config, self.model
+        refuse_unfit_posts(config, model, prepared)
+        dataset = prepared.dataset(rows, aligns=with_aligned and model.alignment is not None)
+        how: Any = {"workers": config.training.workers, "progress": progress}
+        return predict_outputs(model, dataset, pick_device(config.training), **how)
+
 
 def average_predictions(
-    classifiers: Sequence[Classifier],
+    classifiers: Sequence[AnyClassifier],
     posts: Posts,
     progress: Progress = silent,
     opened: Opened | None = None,
@@ -124,31 +181,35 @@ def average_predictions(
     However many posts cannot be read, the others are answered for.
     opened: what is open; None: all is opened for these posts.
     """
-    prepared = prepare_new(posts, classifiers[0].config, progress, opened=opened)
+    prepared = prepare_new(posts, classifiers[0], progress, opened=opened)
     return predict_prepared(classifiers, prepared, np.arange(len(posts)), progress)
 
 
 def prepare_new(
     posts: Posts,
-    config: Config,
+    classifier: AnyClassifier,
     progress: Progress = silent,
     *,
     held_out: Posts | None = None,
     opened: Opened | None = None,
 ) -> PreparedPosts:
-    """Posts as a trained model reads them, with what the corpus lends them; any may be bad.
+    """Posts as a classifier reads them, with what the corpus lends them; any may be bad.
 
     held_out: posts that are measured on, see `borrow_for_prediction`. opened: what is open.
     """
-    borrowed = borrow_for_prediction(
-        posts, config, held_out=held_out, progress=progress, opened=opened
-    )
-    encoders = None if opened is None else opened.encoders
-    return prepare_posts(posts, config, progress, borrowed, allowed_bad=1.0, encoders=encoders)
+
+    def prepare(config: Config) -> PreparedPosts:
+        borrowed = borrow_for_prediction(
+            posts, config, held_out=held_out, progress=progress, opened=opened
+        )
+        encoders = None if opened is None else opened.encoders
+        return prepare_posts(posts, config, progress, borrowed, allowed_bad=1.0, encoders=encoders)
+
+    return with_readings(classifier.config, classifier.member_configs, prepare)
 
 
 def predict_prepared(
-    classifiers: Sequence[Classifier],
+    classifiers: Sequence[AnyClassifier],
     prepared: PreparedPosts,
     rows: Array,
     progress: Progress = silent,
@@ -163,7 +224,7 @@ def predict_prepared(
 
 def predictions_from(
     outputs: Sequence[Outputs],
-    classifiers: Sequence[Classifier],
+    classifiers: Sequence[AnyClassifier],
     prepared: PreparedPosts,
     rows: Array,
 ) -> Predictions:
@@ -194,7 +255,7 @@ def predictions_from(
 
 
 def predict_rows(
-    classifier: Classifier,
+    classifier: AnyClassifier,
     prepared: PreparedPosts,
     rows: Array,
     progress: Progress = silent,
@@ -204,79 +265,15 @@ def predict_rows(
     """What one classifier says of some usable rows of prepared posts.
 
     with_aligned: with the vectors that losses on pairs compare, if its model has such losses.
-    Raises: DataError: their region features are wider or narrower than those it was trained on.
-        ModelError: it does not fit its encoders, or its answers are not finite numbers.
+    Raises: as its `outputs`. ModelError: its answers are not finite numbers.
     """
-    _refuse_other_regions(classifier, prepared)
-    _refuse_other_features(classifier, prepared)
-    _refuse_unknown_tokens(classifier, prepared)
-    config, workers = classifier.config, classifier.config.training.workers
-    aligned = with_aligned and classifier.model.alignment is not None
-    dataset = prepared.dataset(rows, aligns=aligned)
-    outputs = predict_outputs(
-        classifier.model, dataset, pick_device(config.training), workers=workers, progress=progress
-    )
+    outputs = classifier.outputs(prepared, rows, progress, with_aligned=with_aligned)
     strange = ~np.isfinite(outputs.logits).all(axis=1)
     if strange.any():
         fix = "Train again with a lower training.learning_rate, or copy the model again."
         found = f"others for {strange.sum()} of {len(rows)} posts"
         raise ModelError("answers of the model", "finite numbers", found, fix)
     return outputs
-
-
-def _refuse_other_regions(classifier: Classifier, prepared: PreparedPosts) -> None:
-    column, branch = prepared.columns.get("image"), classifier.model.image
-    if classifier.config.encoders.image.name != REGIONS or branch is None:
-        return
-    assert isinstance(column, FeatureColumn)
-    expected, found = len(branch.mean), column.store.dim
-    if found not in (expected, 1):  # 1: no post has regions
-        raise DataError(
-            f"{prepared.posts.name}, regions",
-            f"features of width {expected - BOX}, as in training",
-            str(found - BOX),
-            "Use the detector that made those of the training posts.",
-        )
-
-
-def _refuse_other_features(classifier: Classifier, prepared: PreparedPosts) -> None:
-    """Refuse a model whose statistics are of other features than its encoders give."""
-    for part in ("text", "image"):
-        column, branch = prepared.columns.get(part), getattr(classifier.model, part)
-        regions = part == "image" and classifier.config.encoders.image.name == REGIONS
-        if not isinstance(column, FeatureColumn) or branch is None or regions:
-            continue
-        store = column.store
-        widths = [(store.dim, len(branch.mean))]
-        if store.with_tokens:
-            widths.append((store.token_dim, len(branch.token_mean)))
-        for found, expected in widths:
-            if found != expected:
-                raise ModelError(
-                    f"model, {part}",
-                    f"statistics of features of width {found}, which its encoder gives",
-                    f"those of width {expected}",
-                    "Copy the model again from its source.",
-                )
-
-
-def _refuse_unknown_tokens(classifier: Classifier, prepared: PreparedPosts) -> None:
-    """Refuse a tokenizer that gives tokens which the encoder inside the model has not."""
-    columns = prepared.columns
-    comments = None if columns.comments is None else columns.comments.texts
-    words = (*columns.read.values(), comments)
-    highest = max(
-        (int(column.flat.max(initial=-1)) for column in words if isinstance(column, TokenColumn)),
-        default=-1,
-    )
-    known = classifier.model.vocabulary
-    if known is not None and highest >= known:
-        raise ModelError(
-            "model, text",
-            f"a tokenizer of the {known} tokens that its encoder knows",
-            f"one that gives token {highest}",
-            "Copy the model again from its source.",
-        )
 
 
 def _mean_weights(outputs: Sequence[Outputs], usable: Array) -> Array | None:

@@ -24,7 +24,8 @@ class Outputs:
 
     aligned_text, aligned_image: (N, P) float32, what the losses on pairs compare; None if the
     dataset has no contents or the model no such losses. vectors: (N, D_t + D_v) float32, what the
-    fusion reads of words and picture; None if not asked for, or if the model has none.
+    fusion reads of words and picture; None if not asked for, or if the model has none. members:
+    (N, M, K) float32, probabilities of each member of an ensemble; None if it is none.
     """
 
     logits: Array
@@ -32,6 +33,7 @@ class Outputs:
     aligned_text: Array | None = None
     aligned_image: Array | None = None
     vectors: Array | None = None
+    members: Array | None = None
 
 
 @torch.inference_mode()

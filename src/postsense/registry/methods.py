@@ -12,7 +12,7 @@ class Method:
     """A way to train a classifier.
 
     train: "module:function" of (TrainingData, Config, folder of checkpoints, progress) that returns
-    Trained. prepare: "module:function" of Config that refuses what is missing on this machine,
+    Trained; where it combines, see `training.methods.ensemble`. prepare: "module:function" of Config that refuses what is missing on this machine,
     before posts are encoded; None: nothing can be.
     learner: "module:object" of a `training.learners.Learner`, for a method that fits a head in one
     go to vectors that do not change; None: it goes through the posts again and again.

@@ -30,14 +30,20 @@ from postsense.evaluation.evaluate import distances_of, metrics_of
 from postsense.evaluation.metrics import HEADLINE, positive_number
 from postsense.inputs.preparation import PreparedPosts
 from postsense.posts import Posts
-from postsense.prediction.classifier import Classifier, predict_rows, predictions_from
+from postsense.prediction.classifier import (
+    AnyClassifier,
+    Classifier,
+    predict_rows,
+    predictions_from,
+)
 from postsense.progress import Progress, silent
 from postsense.runs.fitting import Claim, TrainedSeed, started, train_once
 from postsense.runs.folder import as_started, describe_run, read_json
 from postsense.saving.folder import load_model
 from postsense.saving.places import from_root
+from postsense.training.ensemble.resolving import resolve_ensemble
+from postsense.training.fitted import Fitted
 from postsense.training.fitting import (
-    Fitted,
     fit_classifier,
     prepare_splits,
     remarks_on,
@@ -82,6 +88,7 @@ def train_run(
     """
     config = as_started(folder, from_root(config))
     splits = split_for_method(posts, validation, config)
+    config = resolve_ensemble(config, splits)
     description = describe_run(config, splits)
     claim = Claim(folder, "train", config, description["fingerprint"], lambda _: description)
     metrics = {}
@@ -94,7 +101,7 @@ def train_run(
     return RunSummary(folder, splits, fraction, start.prepared.bad, metrics, remarks)
 
 
-def load_run(folder: Path, local: LocalSettings = NO_LOCAL_SETTINGS) -> list[Classifier]:
+def load_run(folder: Path, local: LocalSettings = NO_LOCAL_SETTINGS) -> list[AnyClassifier]:
     """The classifiers of all finished seeds; a model folder counts as a run of one.
 
     local: settings of whoever loads it.
@@ -118,7 +125,7 @@ def _warn_of_unfinished(folder: Path) -> None:
         logger.warning("%s: %s not finished, and not read; train it again to go on", folder, names)
 
 
-def _refuse_different(folder: Path, classifiers: list[Classifier]) -> None:
+def _refuse_different(folder: Path, classifiers: list[AnyClassifier]) -> None:
     """Refuse seeds whose answers cannot be averaged."""
     first, fix = classifiers[0], "Copy the folder again from its source."
     for other in classifiers[1:]:
@@ -160,7 +167,7 @@ def _train_seed(
     return TrainedSeed(
         fitted.classifier,
         {**_training_report(fitted, config), **measured.metrics},
-        {"pseudo_labels": fitted.trained.pseudo_labels, "predictions": measured.predictions},
+        {"pseudo_labels": fitted.pseudo_labels, "predictions": measured.predictions},
     )
 
 
@@ -210,12 +217,5 @@ def _measure(classifier: Classifier, splits: Splits, prepared: PreparedPosts) ->
 
 
 def _training_report(fitted: Fitted, config: Config) -> dict[str, Any]:
-    state = fitted.trained.state
-    return {
-        "seed": config.seed,
-        "epochs": state.epoch,
-        "best_epoch": state.best_epoch,
-        "selected_by": config.training.select_by,
-        "history": state.history,
-        **fitted.trained.report,
-    }
+    selected = {"selected_by": config.training.select_by} if config.declared_method.iterates else {}
+    return {"seed": config.seed, **selected, **fitted.report}

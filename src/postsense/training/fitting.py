@@ -1,40 +1,35 @@
 """The methods by name: posts → their splits → a trained classifier."""
 
 import logging
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
 import numpy as np
 
 from postsense.config import Config
+from postsense.config.members import member_configs
 from postsense.data.oddities import find_oddities
 from postsense.data.seen import Seen
 from postsense.data.splitting import Splits, classes_without, split_posts, thin_train
+from postsense.encoders.open_encoders import OpenEncoders
 from postsense.encoders.unread import warn_of_unread
 from postsense.errors import ConfigError
 from postsense.evaluation.metrics import positive_number
 from postsense.inputs.batches import PostDataset
 from postsense.inputs.preparation import PreparedPosts, prepare_posts
+from postsense.inputs.readings import with_readings
 from postsense.parallel.processes import is_main
 from postsense.posts import Posts
 from postsense.prediction.classifier import Classifier
 from postsense.progress import Progress, silent
 from postsense.registry.table import load_object
 from postsense.retrieval.borrowing import borrow_for_training
+from postsense.training.fitted import Fitted
 from postsense.training.labeled import TrainingData
 from postsense.training.trained import Trained
 
 _ONE_AT_A_TIME = Lock()
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """A classifier and how it was trained."""
-
-    classifier: Classifier
-    trained: Trained
 
 
 def required_columns(config: Config) -> tuple[str, ...]:
@@ -45,6 +40,8 @@ def required_columns(config: Config) -> tuple[str, ...]:
 def split_for_method(posts: Posts, validation: Posts | None, config: Config) -> Splits:
     """The splits of a table, with the unlabelled posts of train if the method learns from them.
 
+    A method that needs no val rows to select by has none drawn.
+
     What looks wrong in labels, texts and splits is a warning, as are classes that val lacks.
     Raises: DataError: as `split_posts`. ConfigError: data.positive_class is none of the classes.
     """
@@ -54,6 +51,7 @@ def split_for_method(posts: Posts, validation: Posts | None, config: Config) -> 
         validation_fraction=config.data.validation_fraction,
         seed=config.seed,
         unlabeled="leave_out" if config.declared_method.learns_from_labels else "keep",
+        draw_val=config.declared_method.iterates,
     )
     positive_number(splits.classes, config.data.positive_class, posts.label_kind)
     for line in remarks_on(posts, splits):
@@ -87,9 +85,13 @@ def prepare_splits(splits: Splits, config: Config, progress: Progress = silent) 
         raise ConfigError("retrieval.corpus", expected, "none", fix)
     if is_main() and config.reads_words:
         warn_of_unread(splits.posts, config.encoders)
-    held_out = np.concatenate([splits.val, splits.test])
-    borrowed = borrow_for_training(splits.posts, splits.train, held_out, config, progress)
-    return prepare_posts(splits.posts, config, progress, borrowed)
+    held_out, encoders = np.concatenate([splits.val, splits.test]), OpenEncoders()
+
+    def prepare(asked: Config) -> PreparedPosts:
+        borrowed = borrow_for_training(splits.posts, splits.train, held_out, asked, progress)
+        return prepare_posts(splits.posts, asked, progress, borrowed, encoders=encoders)
+
+    return with_readings(config, tuple(member_configs(config).values()), prepare)
 
 
 def fit_classifier(
@@ -104,7 +106,18 @@ def fit_classifier(
     Threads take turns: they share the generator that the seed sets.
     """
     with _ONE_AT_A_TIME:
-        return _fit_classifier(splits, prepared, config, folder, progress)
+        if not config.declared_method.combines:
+            return _fit_classifier(splits, prepared, config, folder, progress)
+
+        def train_on(part: Splits, read: PreparedPosts, member: Config, place: Path) -> Classifier:
+            classifier = _fit_classifier(part, read, member, place, progress).classifier
+            assert isinstance(classifier, Classifier)
+            return classifier
+
+        thinned = thin_train(splits, config.data.train_fraction, config.seed)
+        train = load_object(config.declared_method.train)
+        fitted: Fitted = train(thinned, prepared, config, folder, progress, train_on)
+        return fitted
 
 
 def _fit_classifier(
@@ -139,7 +152,10 @@ def _fit_classifier(
         retrieval = config.retrieval.model_copy(update=known)
         config = config.model_copy(update={"retrieval": retrieval})
     kind, seen = splits.posts.label_kind, _seen(splits, prepared, data, config)
-    return Fitted(Classifier(config, splits.classes, trained.model, kind, seen), trained)
+    classifier = Classifier(config, splits.classes, trained.model, kind, seen)
+    state = trained.state
+    phase = {"epochs": state.epoch, "best_epoch": state.best_epoch, "history": state.history}
+    return Fitted(classifier, {**phase, **trained.report}, trained.pseudo_labels)
 
 
 def _seen(splits: Splits, prepared: PreparedPosts, data: TrainingData, config: Config) -> Seen:

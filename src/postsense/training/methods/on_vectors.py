@@ -29,11 +29,11 @@ def train_on_vectors(
     val are not looked at.
     """
     learner = learner_of(config)
-    asked = _with_points(config, learner, len(data.train))
+    asked = with_points(config, learner, len(data.train))
     model = new_model(data, asked)
     posts = with_fresh_twins(data.train, config.comments.absence)
     lesson = lesson_of(model, posts, len(data.classes))
-    penalty, losses = _penalty(config), dict[float, float]()
+    penalty, losses = penalty_of(config), dict[float, float]()
     if penalty is None:
         assert data.train.labels is not None and data.contents is not None
         fold = folds_of(data.train.labels, data.contents, FOLDS, config.seed)
@@ -74,12 +74,13 @@ def mean_loss(probs: Array, lesson: Lesson) -> float:
     return float(np.average(losses, weights=lesson.weights))
 
 
-def _penalty(config: Config) -> float | None:
+def penalty_of(config: Config) -> float | None:
+    """The penalty that the settings name; None: folds choose it."""
     settings = config.ridge if config.declared_method.kernel else config.regression
     return settings.penalty
 
 
-def _with_points(config: Config, learner: Learner, posts: int) -> Config:
+def with_points(config: Config, learner: Learner, posts: int) -> Config:
     """The settings with as many points as the model will have."""
     points = learner.most_points(config, posts)
     if points is None:

@@ -1,0 +1,52 @@
+"""The members of an ensemble by name → the settings that each is trained by."""
+
+from typing import Any
+
+from postsense.config.loading import merge, parse_said, preset_settings
+from postsense.config.run import Config
+from postsense.errors import ConfigError
+
+_OF_ALL = {"seed", "data", "encoders"}  # what members have from the ensemble
+
+
+def member_config(config: Config, name: str) -> Config:
+    """The settings of a member: those of the preset, on posts that are read as the ensemble's.
+
+    Encoders are the ensemble's unless the preset names others; a corpus lends to members that
+    attend to comments.
+    Raises: ConfigError: no such preset, or one that does not go together with the rest.
+    """
+    shared: dict[str, Any] = config.model_dump(mode="python", include=_OF_ALL)
+    merge(shared, preset_settings(name))
+    try:
+        member = parse_said(shared, ())
+    except ConfigError as error:
+        where, fix = f"ensemble.members, '{name}'", "Leave it out, or change the encoders."
+        raise ConfigError(where, error.expected, error.found, fix) from None
+    if member.declared_method.combines:
+        found, fix = "an ensemble", "Name its members instead."
+        raise ConfigError(f"ensemble.members, '{name}'", "a preset of one model", found, fix)
+    return _commented(member, config)
+
+
+def member_configs(config: Config) -> dict[str, Config]:
+    """The settings of every member, by name."""
+    return {name: member_config(config, name) for name in config.ensemble.members}
+
+
+def _commented(member: Config, config: Config) -> Config:
+    """The settings of a member that reads the post's own comments where the ensemble does.
+
+    One that reads a vector of the words reads one of the comments; one that counts words counts
+    those of comments.
+    """
+    like = {"comments": "text", "comment_words": "tfidf"}
+    weights = {
+        name: config.blocks.weight(name)
+        for name, words in like.items()
+        if name in member.fusion.declared.may_read and words in member.inputs
+    }
+    if not any(weights.values()):
+        return member
+    blocks = member.blocks.model_copy(update=weights)
+    return member.model_copy(update={"blocks": blocks, "comments": config.comments})

@@ -1,0 +1,121 @@
+"""A member and labelled posts → the member trained on all, and what it says of posts unseen."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+
+from postsense.arrays import Array
+from postsense.config import Config
+from postsense.data.splitting import Splits
+from postsense.files.tensors import save_tensors
+from postsense.inputs.preparation import PreparedPosts
+from postsense.inputs.readings import read_as
+from postsense.parallel.processes import is_main
+from postsense.prediction.classifier import Classifier
+from postsense.prediction.inference import softmax
+from postsense.training.comment_dropout import with_fresh_twins
+from postsense.training.labeled import TrainingData, new_model
+from postsense.training.methods.on_vectors import (
+    folds_in,
+    learner_of,
+    mean_loss,
+    penalty_of,
+    with_points,
+)
+from postsense.training.vectors import lesson_of
+
+TrainOn = Callable[[Splits, PreparedPosts, Config, Path], Classifier]
+_HELD_OUT = 0.1  # of what is learned from, to select epochs by where there are no val rows
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A trained member. probs: (P, K) of the posts of train, unseen; NaN where it was not asked."""
+
+    classifier: Classifier
+    probs: Array
+    report: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What every member is taught. rows: (P,) of train; fold: (P,) of each; labels: (P,)."""
+
+    splits: Splits
+    prepared: PreparedPosts
+    rows: Array
+    labels: Array
+    fold: Array
+
+
+def teach_on_vectors(task: Task, config: Config) -> Answered:
+    """A member whose method fits a head in one go; its penalty has the least loss on folds."""
+    learner, classes = learner_of(config), task.splits.classes
+    prepared = read_as(task.prepared, config)
+    train = prepared.dataset(task.rows, classes)
+    asked = with_points(config, learner, len(train))
+    data = TrainingData(train, prepared.dataset(task.rows[:0], classes), classes)
+    model = new_model(data, asked)
+    posts = with_fresh_twins(train, config.comments.absence)
+    lesson = lesson_of(model, posts, len(classes))
+    given = penalty_of(config)
+    tried = learner.penalties if given is None else (given,)
+    answers = learner.answers(lesson, folds_in(posts.rows, task.rows, task.fold), tried)
+    losses = {each: mean_loss(answers[each], lesson) for each in tried}
+    penalty = min(losses, key=lambda each: losses[each])
+    learner.teach(model, lesson, penalty)
+    classifier = Classifier(asked, classes, model.eval(), task.splits.posts.label_kind)
+    return Answered(classifier, answers[penalty][: len(task.rows)], {"penalty": penalty})
+
+
+def teach_in_steps(task: Task, config: Config, folder: Path, train_on: TrainOn) -> Answered:
+    """A member that goes through the posts again and again: once for each fold, once for all.
+
+    One whose encoder trains answers the first fold alone, as each takes as long as all the rest.
+    folder: where the answers and checkpoints are kept until all is done.
+    """
+    splits, classes = task.splits, len(task.splits.classes)
+    probs = np.full((len(task.rows), classes), np.nan)
+    prepared = read_as(task.prepared, config)
+    asked = np.unique(task.fold)[: 1 if config.trains_encoder else None]
+    for each in asked if len(np.unique(task.fold)) > 1 else ():
+        held = task.fold == each
+        probs[held] = _answer_fold(task, config, folder / f"fold-{each}", train_on, held)
+    whole = replace(splits, train=task.rows, test=splits.test[:0])
+    classifier = train_on(_with_val(whole, task, config), prepared, config, folder / "all")
+    return Answered(classifier, probs, {})
+
+
+def _answer_fold(task: Task, config: Config, folder: Path, train_on: TrainOn, held: Array) -> Array:
+    """Probabilities of the posts of a fold by a member that has not seen them."""
+    kept = folder / "answers.safetensors"
+    if kept.is_file():
+        answers: Array = load_file(kept)["probs"].numpy()
+        return answers
+    prepared = read_as(task.prepared, config)
+    part = replace(task.splits, train=task.rows[~held], test=task.splits.test[:0])
+    classifier = train_on(_with_val(part, task, config), prepared, config, folder)
+    found = softmax(classifier.outputs(prepared, task.rows[held]).logits)
+    if is_main():
+        save_tensors(kept, {"probs": torch.from_numpy(found)})
+    return found
+
+
+def _with_val(splits: Splits, task: Task, config: Config) -> Splits:
+    """The splits with posts to select epochs by: those of val, else a tenth of train."""
+    if len(splits.val):
+        return splits
+    generator = np.random.default_rng([config.seed, len(splits.train)])
+    labels = dict(zip(task.rows.tolist(), task.labels.tolist(), strict=True))
+    of_class = np.array([labels[row] for row in splits.train.tolist()])
+    chosen: list[int] = []
+    for number in np.unique(of_class):
+        rows = generator.permutation(splits.train[of_class == number])
+        chosen += rows[: int(_HELD_OUT * len(rows))].tolist()
+    val = np.array(sorted(chosen), dtype=splits.train.dtype)
+    return replace(splits, train=np.setdiff1d(splits.train, val), val=val)

@@ -1,0 +1,181 @@
+"""What members said of posts they had not seen → their weights, and what is done to the mean."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from sklearn.metrics import accuracy_score, f1_score
+
+from postsense.arrays import Array
+from postsense.prediction.ensemble import Pool
+
+SHIFTS = (0.4, 0.3, 0.2, 0.1)  # tau, the first that costs no accuracy is taken
+_LEAST = 1e-4  # probability whose logarithm is the worst that a post can cost
+_ROUNDS = 50  # of greedy selection
+_STEPS = 200  # of stacking
+Fit = Callable[[Array, Array], Array]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """weights: (M,) of the members. how: "equal", "selection", "stacking", or what is left out.
+
+    losses: by how, the mean loss on folds, in nats.
+    """
+
+    weights: Array
+    how: str
+    losses: Mapping[str, float]
+
+
+def post_losses(probs: Array, labels: Array) -> Array:
+    """Cross-entropy (N,), in nats, of probabilities (N, K)."""
+    losses: Array = -np.log(np.clip(probs[np.arange(len(labels)), labels], _LEAST, 1))
+    return losses
+
+
+def equal_weights(members: Array) -> Array:
+    """Weights (M,) that are the same for all members of a mask (M,)."""
+    weights: Array = members / members.sum()
+    return weights
+
+
+def greedy_selection(answers: Array, labels: Array) -> Array:
+    """Weights (M,) of members that are added one by one, each as often as it helps most.
+
+    Source: Caruana et al. 2004, Ensemble selection from libraries of models, section 2.
+    Deviation: the loss is minimised rather than a chosen metric, and the best prefix is kept.
+
+    answers: (M, N, K) probabilities of posts that the members had not seen.
+    """
+    total, counts = np.zeros(answers.shape[1:]), np.zeros(len(answers))
+    best, kept = np.inf, counts
+    for taken in range(1, _ROUNDS + 1):
+        losses = [post_losses((total + one) / taken, labels).mean() for one in answers]
+        added = int(np.argmin(losses))
+        total, counts = total + answers[added], counts + np.eye(len(answers))[added]
+        if losses[added] < best:
+            best, kept = losses[added], counts
+    weights: Array = kept / kept.sum()
+    return weights
+
+
+def stacking(answers: Array, labels: Array) -> Array:
+    """Weights (M,) >= 0, which sum to 1, of the mean with the least loss.
+
+    Source: Yao et al. 2018, Using stacking to average Bayesian predictive distributions, eq. 4,
+    maximised by expectation maximisation of a mixture whose parts are fixed.
+    """
+    right = np.clip(answers[:, np.arange(len(labels)), labels], _LEAST, 1)  # (M, N)
+    weights = np.full(len(answers), 1 / len(answers))
+    for _ in range(_STEPS):
+        weights = (weights[:, None] * right / (weights @ right)).mean(axis=1)
+    return weights
+
+
+def choose_weights(
+    answers: Array,
+    labels: Array,
+    fold: Array,
+    subsets: Mapping[str, Array],
+    pooling: str,
+) -> Chosen:
+    """Weights of the simplest way that no later one beats by more than one standard error.
+
+    Weights that are learned are those of the other folds wherever ways are compared.
+
+    answers: (M, N, K) of posts that the members had not seen. fold: (N,). subsets: by name, members
+        (M,) bool that may have equal weights, the first of which is the default. pooling: as
+        `EnsembleSettings` has it.
+    """
+    fits: dict[str, Fit] = {"selection": greedy_selection, "stacking": stacking}
+    default = next(iter(subsets.values()))
+    fixed = {name: equal_weights(mask) for name, mask in subsets.items()}
+    if pooling == "equal":
+        return Chosen(next(iter(fixed.values())), "equal", {})
+    losses = {name: _losses(answers, labels, weights) for name, weights in fixed.items()}
+    for name, fit in fits.items():
+        losses[name] = _crossed(fit, answers, labels, fold)
+    asked = list(losses) if pooling == "auto" else [pooling]
+    best = asked[0]
+    for name in asked[1:]:
+        gained = losses[best] - losses[name]
+        if gained.mean() > gained.std() / np.sqrt(len(gained)):
+            best = name
+    weights = fixed[best] if best in fixed else fits[best](answers, labels)
+    assert len(default) == len(weights)
+    return Chosen(weights, best, {name: float(each.mean()) for name, each in losses.items()})
+
+
+def _losses(answers: Array, labels: Array, weights: Array) -> Array:
+    return post_losses(np.tensordot(weights, answers, axes=1), labels)
+
+
+def _crossed(fit: Fit, answers: Array, labels: Array, fold: Array) -> Array:
+    """The loss of each post by weights that were learned without its fold."""
+    losses = np.zeros(len(labels))
+    for each in np.unique(fold):
+        held = fold == each
+        weights = fit(answers[:, ~held], labels[~held]) if (~held).any() else None
+        used = np.full(len(answers), 1 / len(answers)) if weights is None else weights
+        losses[held] = _losses(answers[:, held], labels[held], used)
+    return losses
+
+
+def choose_pool(
+    answers: Array, labels: Array, weights: Array, prior: Array, shift: float | None
+) -> Pool:
+    """The pool of these weights: trusted if it knows more than chance, shifted, and tempered.
+
+    shift: tau of the settings; None: the first of SHIFTS whose accuracy is not below that without
+        by more than half a standard error of the difference.
+    """
+    plain = Pool(tuple(weights.tolist()), tuple(prior.tolist()))
+    mean = plain.join(answers)
+    if knows_nothing(mean, labels, prior):
+        return Pool(plain.weights, plain.prior, trust=0.0)
+    tau = _shift(plain, answers, labels) if shift is None else shift
+    shifted = Pool(plain.weights, plain.prior, tau)
+    return Pool(plain.weights, plain.prior, tau, _temperature(shifted.join(answers), labels))
+
+
+def knows_nothing(probs: Array, labels: Array, prior: Array) -> bool:
+    """Whether the shares of the classes alone tell labels better, by more than a standard error."""
+    gained = post_losses(np.broadcast_to(prior, probs.shape), labels) - post_losses(probs, labels)
+    return bool(gained.mean() < -gained.std() / np.sqrt(len(gained)))
+
+
+def _shift(plain: Pool, answers: Array, labels: Array) -> float:
+    right = plain.join(answers).argmax(axis=1) == labels
+    for tau in SHIFTS:
+        shifted = Pool(plain.weights, plain.prior, tau).join(answers).argmax(axis=1) == labels
+        lost = right.astype(float) - shifted
+        if lost.mean() <= 0.5 * lost.std() / np.sqrt(len(lost)):
+            return tau
+    return 0.0
+
+
+def _temperature(probs: Array, labels: Array) -> float:
+    """T in [1/2, 2] of the least loss of probabilities^(1/T)."""
+    logs = np.log(np.clip(probs, 1e-12, None))
+
+    def loss(log_temperature: float) -> float:
+        logits = logs / np.exp(log_temperature)
+        logits -= logits.max(axis=1, keepdims=True)
+        normed = np.exp(logits)
+        return float(post_losses(normed / normed.sum(axis=1, keepdims=True), labels).mean())
+
+    how: Any = {"bounds": (-np.log(2), np.log(2)), "method": "bounded"}
+    return float(np.exp(minimize_scalar(loss, **how).x))
+
+
+def headline(probs: Array, labels: Array) -> dict[str, float]:
+    """Accuracy and F1 of probabilities (N, K)."""
+    predicted = probs.argmax(axis=1)
+    scores = {
+        f"{average}_f1": float(f1_score(labels, predicted, average=average, zero_division=0))
+        for average in ("macro", "weighted")
+    }
+    return {"accuracy": float(accuracy_score(labels, predicted)), **scores}

@@ -1,0 +1,17 @@
+"""What training gives whoever asked for it: a classifier, and what is reported."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from postsense.prediction.classifier import AnyClassifier
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A classifier and how it was trained. report: JSON. pseudo_labels: None without any."""
+
+    classifier: AnyClassifier
+    report: dict[str, Any] = field(default_factory=dict)
+    pseudo_labels: pa.Table | None = None
