@@ -194,7 +194,7 @@ class PostModel(nn.Module):
         return PostOutput(nothing, nothing, embedded, aligned=self.alignment(text, image))
 
     def _branch(self, name: str) -> Branch | None:
-        if INPUTS[name].block:
+        if not INPUTS[name].has_column:
             return cast("Branch", self.blocks[name])
         return self.text if INPUTS[name].holds == "words" else self.image
 
