@@ -7,16 +7,16 @@ from zlib import crc32
 
 import numpy as np
 import pytest
-import torch
 
 from postsense.data.duplicates import clean_text
-from postsense.encoders.features import Encoded, FeatureColumn, FeatureStore, word_statistics
+from postsense.encoders.features import Encoded, FeatureColumn, FeatureStore
 from postsense.inputs.batches import CommentColumn, PostColumns, PostDataset
 from postsense.inputs.own_comments import (
     SparseColumn,
     VectorColumn,
     hashed_words,
     mean_vectors,
+    word_statistics,
 )
 from postsense.retrieval.comments import Hint, own_first
 from postsense.training.comment_dropout import hide_comments, with_fresh_twins
@@ -57,12 +57,13 @@ def test_words_are_counted_as_the_equation_says() -> None:
 
 
 def test_words_that_train_never_saw_count_nothing_and_others_alike() -> None:
-    values = torch.tensor([[0.0, 0.0, 1.0], [0.0, 2.0, 1.0], [0.0, 0.0, 0.0]])
-    mean, deviation = word_statistics(values)
-    torch.testing.assert_close(mean, torch.tensor([0.0, 2 / 3, 2 / 3]))
-    common = ((8 / 9 + 2 / 9) / 3) ** 0.5
-    assert deviation[1:].tolist() == pytest.approx([common, common])
-    assert abs(float(5.0 / deviation[0])) < 1e-6
+    column = SparseColumn(
+        np.array([0, 1, 3, 4, 4]), np.array([2, 1, 2, 3]), np.array([1.0, 2.0, 1.0, 9.0]), width=4
+    )
+    mean, deviation = word_statistics(column, np.array([0, 1, 3]))  # the last has no comments
+    assert mean.tolist() == [0, 1, 1, 0]
+    assert float(deviation[1]) == pytest.approx((1 / 4) ** 0.5)
+    assert all(abs(9 / float(deviation[place])) < 1e-6 for place in (0, 3))
 
 
 def test_sparse_vectors_come_back_whole() -> None:

@@ -28,7 +28,7 @@ def _weight(block: Input) -> Any:
         lambda config: block.name in config.fusion.declared.may_read,
         ("fusion.name",),
     )
-    encoded = (_FROZEN,) if block.width is None else ()
+    encoded = () if block.width else (_FROZEN,)
     field = Field(0.0, ge=0, le=1000, description=f"weight of the {block.description}; 0: not read")
     kind: Any = Annotated[float, FROM_LABELS]
     for one in (reading, *encoded):
@@ -42,7 +42,7 @@ else:
     _Weights = create_model(
         "_Weights",
         __base__=Section,
-        **{name: _weight(one) for name, one in INPUTS.items() if one.block},
+        **{name: _weight(one) for name, one in INPUTS.items() if not one.has_column},
     )
 
 

@@ -74,7 +74,7 @@ class Config(Section):
         asked = {
             name
             for name in fusion.may_read
-            if (self.blocks.weight(name) > 0 if INPUTS[name].block else name in columns)
+            if (name in columns if INPUTS[name].has_column else self.blocks.weight(name) > 0)
         }
         return tuple(name for name in INPUTS if name in fusion.reads or name in asked)
 

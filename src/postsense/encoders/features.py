@@ -17,7 +17,6 @@ from postsense.encoders.embeddings import Embeddings
 from postsense.encoders.shards import HeldShard, Shard, ShardStore
 from postsense.errors import EncoderError
 
-_NEVER_SEEN = 1e9  # deviation of a word that is in no post of train
 HALF_MAX = float(np.finfo(np.float16).max)
 
 
@@ -143,18 +142,6 @@ def _single(values: Array) -> Array:
     """float16 as float32; torch converts many numbers at a time, numpy one by one."""
     converted: Array = torch.from_numpy(values).float().numpy()
     return converted
-
-
-def word_statistics(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean (D,) of counted words over rows, and a deviation (D,), alike for all that are known.
-
-    Source: ours. A word of one post in a thousand hardly varies; divided by its own deviation it
-    would be worth a hundred others. Words that no row has, of which nothing can be learned, are
-    divided until nothing is left of them.
-    """
-    variance = values.var(dim=0, correction=0)
-    common = variance.mean().sqrt()
-    return values.mean(dim=0), torch.where(variance > 0, common, _NEVER_SEEN)
 
 
 def statistics(values: Tensor) -> tuple[Tensor, Tensor]:

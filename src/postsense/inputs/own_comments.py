@@ -8,16 +8,18 @@ from zlib import crc32
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from postsense.arrays import Array
 from postsense.data.duplicates import clean_text
 from postsense.encoders.embeddings import Embeddings
-from postsense.encoders.features import FeatureColumn
+from postsense.encoders.features import FeatureColumn, statistics
 from postsense.inputs.batches import InputColumn
 from postsense.inputs.columns import Broken, Preparation, text_input
 from postsense.posts import Posts, posts_of_texts
 from postsense.registry.inputs import INPUTS
 
+_NEVER_SEEN = 1e9  # deviation of a word that is in no post of train
 _BLOCK = 4096  # posts whose comments' vectors are in memory at a time
 
 
@@ -88,6 +90,14 @@ def mean_vectors(column: FeatureColumn, rows: Sequence[Sequence[int]]) -> Vector
     return VectorColumn(np.concatenate(parts), np.where(has, np.cumsum(has) - 1, -1))
 
 
+def vector_statistics(column: VectorColumn, rows: Array) -> tuple[Tensor, Tensor]:
+    """Mean and deviation, each (D,), over those of the posts that have comments."""
+    vectors = column.batch(rows)
+    if not vectors.present.any():  # all is borrowed
+        return torch.zeros(vectors.pooled.shape[1]), torch.ones(vectors.pooled.shape[1])
+    return statistics(vectors.pooled[vectors.present])
+
+
 def word_column(name: str, preparation: Preparation) -> tuple[InputColumn, Broken]:
     """Words and pairs of words of a post's first comments, hashed into a vector."""
     width = INPUTS[name].width
@@ -123,6 +133,22 @@ def hashed_words(texts: Sequence[str], width: int) -> dict[int, float]:
         place = crc32(word.encode()) % width
         vector[place] = vector.get(place, 0.0) + float(np.log1p(count))
     return {place: vector[place] for place in sorted(vector)}
+
+
+def word_statistics(column: SparseColumn, rows: Array) -> tuple[Tensor, Tensor]:
+    """Mean (D,) over the posts that have comments, and a deviation (D,), one for all known words.
+
+    Source: ours. A word of one post in a thousand hardly varies; divided by its own deviation it
+    would be worth a hundred others. Words that no post has, of which nothing can be learned, are
+    divided until nothing is left of them.
+    """
+    vectors = column.batch(rows)
+    counts = vectors.pooled[vectors.present]
+    if not len(counts):
+        return torch.zeros(column.width), torch.full((column.width,), _NEVER_SEEN)
+    variance = counts.var(dim=0, correction=0)
+    common = variance.mean().sqrt()
+    return counts.mean(dim=0), torch.where(variance > 0, common, _NEVER_SEEN)
 
 
 def _first(posts: Posts, most: int) -> list[list[str]]:

@@ -195,7 +195,7 @@ def _blocks(config: Config, encoders: InnerEncoders) -> dict[str, Branch]:
     """A branch for each vector beside words and picture; none draws a random number."""
     branches = {}
     for name in config.inputs:
-        if INPUTS[name].block:
+        if not INPUTS[name].has_column:
             width = INPUTS[name].width or encoders.text_dim
             assert width is not None
             branches[name] = Branch(None, width, weight=config.blocks.weight(name))

@@ -200,7 +200,7 @@ class PostModel(nn.Module):
         return self._join(fusion, self._encoded(batch)).fused
 
     def _branch(self, name: str) -> Branch | None:
-        if INPUTS[name].block:
+        if not INPUTS[name].has_column:
             return cast("Branch", self.blocks[name])
         return self.text if INPUTS[name].holds == "words" else self.image
 

@@ -1,7 +1,8 @@
 """What a post can be read as: the table that schema, columns, preparation and branches follow."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from postsense.registry.table import Registry
 
@@ -12,29 +13,37 @@ class Input:
 
     name: of the column of ours, and in a batch. description: for the settings.
     prepare: "module:function" that makes its column of a PreparedPosts: see `inputs.columns`.
-    holds: "words" go through the encoder of texts, "picture" through that of pictures.
+    holds: "words" go through the encoder of texts, "picture" through that of pictures. A "vector"
+        stands beside them, with statistics of its own: no column of a table is named for it, and it
+        is read where blocks.NAME is above 0.
     of_picture: it says what the picture shows, and goes with it where words are swapped.
     listed: a cell is a list of words. optional: it is read if the table's column is named in the
-    settings, data.columns.NAME; else if the fusion reads it. block: it is a vector beside those of
-    words and picture, read where blocks.NAME, its weight, is above 0. of: our name of the column
-    that it is made of, where that is not its own. width: of its vectors; None: as the encoder's.
+    settings, data.columns.NAME; else if the fusion reads it.
+    width: D of a vector; 0: that of the text encoder. of: our name of the column that a vector is
+    made of. statistics: "module:function" of (its column, rows of train) that returns what is
+    subtracted from a vector, then what it is divided by, each (D,).
     """
 
     name: str
     description: str
-    prepare: str
-    holds: Literal["words", "picture"] = "words"
+    prepare: str | Callable[..., Any]
+    holds: Literal["words", "picture", "vector"] = "words"
     of_picture: bool = False
     listed: bool = False
     optional: bool = False
-    block: bool = False
-    of: str | None = None
-    width: int | None = None
+    width: int = 0
+    of: str = "text"
+    statistics: str | Callable[..., Any] = ""
+
+    @property
+    def has_column(self) -> bool:
+        """Whether a table has a column for it."""
+        return self.holds != "vector"
 
     @property
     def column(self) -> str:
         """Our name of the column that it is made of."""
-        return self.of or self.name
+        return self.name if self.has_column else self.of
 
 
 INPUTS = Registry(
@@ -65,17 +74,18 @@ INPUTS = Registry(
             "comments",
             "mean vector of the post's own comments",
             "postsense.inputs.own_comments:vector_column",
-            listed=True,
-            block=True,
+            holds="vector",
+            of="comments",
+            statistics="postsense.inputs.own_comments:vector_statistics",
         ),
         Input(
             "comment_words",
             "words and pairs of words of the post's own comments",
             "postsense.inputs.own_comments:word_column",
-            listed=True,
-            block=True,
-            of="comments",
+            holds="vector",
             width=4096,
+            of="comments",
+            statistics="postsense.inputs.own_comments:word_statistics",
         ),
     ],
 )

@@ -77,9 +77,10 @@ def fingerprint_splits(splits: Splits, config: Config) -> str:
     if config.retrieval.corpus is not None:
         digest.update(open_corpus(config.retrieval.corpus).fingerprint)
     read = [INPUTS[name] for name in config.inputs if name not in ("text", "image")]
+    read = [one for one in read if one.has_column]  # others are made of what is there already
     for one in read:
-        if one.listed and one.column != "comments":
-            digest.update(json.dumps(splits.posts.column(one.column)).encode())
+        if one.listed:
+            digest.update(json.dumps(splits.posts.column(one.name)).encode())
     if config.reads_own_comments:
         digest.update(json.dumps(splits.posts.column("comments")).encode())
     more = [one.name for one in read if not one.listed]

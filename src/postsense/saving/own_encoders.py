@@ -95,7 +95,7 @@ def _answer(description: Description, config: Config, model: PostModel) -> torch
 
 def _read(name: str, description: Description, settings: EncoderSettings) -> Read:
     one = INPUTS[name]
-    if one.block:
+    if not one.has_column:
         return _features(one.width or description.text_dim or 1, 1, 1)
     if one.holds == "words":
         return _words(description, settings, rows=1)

@@ -27,7 +27,11 @@ _TYPES = {
 }
 _DEVIATIONS = {
     f"{branch}.{kind}deviation"
-    for branch in ("text", "image", *(f"blocks.{name}" for name in INPUTS if INPUTS[name].block))
+    for branch in (
+        "text",
+        "image",
+        *(f"blocks.{name}" for name in INPUTS if not INPUTS[name].has_column),
+    )
     for kind in ("", "token_")
 }
 _SLACK_NUMBERS = 2**24  # a tensor may have, though none in the file is so large: of layers cut out

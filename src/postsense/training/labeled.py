@@ -2,15 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 import torch
-from torch import nn
 
 from postsense.arrays import Array
 from postsense.config import Config, LossSettings
-from postsense.encoders.embeddings import Embeddings
-from postsense.encoders.features import FeatureColumn, statistics, word_statistics
+from postsense.encoders.features import FeatureColumn, statistics
 from postsense.errors import DataError
 from postsense.inputs.batches import PostBatch, PostDataset
 from postsense.losses.classification import balanced_class_weights
@@ -96,7 +95,10 @@ def new_model(data: TrainingData, config: Config) -> PostModel:
     if config.encoders.image.declared.trains or not config.fusion.declared.raw_regions:
         _standardize(model.image, image, data.train.rows)
     for name, block in model.blocks.items():
-        _standardize_block(block, data.train, name)
+        measure: Callable[..., tuple[torch.Tensor, torch.Tensor]]
+        measure = load_object(INPUTS[name].statistics)
+        column, rows = data.train.columns.get(name), data.train.rows[:STATISTICS_POSTS]
+        cast("Branch", block).standardize_with(*measure(column, rows))
     if config.training.start_from is not None:
         start_from(model, config.training.start_from, config.seed)
     return model
@@ -186,16 +188,6 @@ def _refuse_no_comments(train: PostDataset, config: Config) -> None:
         "Name their column with data.columns.comments, or leave out comments.own and"
         " blocks.comments and comment_words.",
     )
-
-
-def _standardize_block(branch: nn.Module, train: PostDataset, name: str) -> None:
-    assert isinstance(branch, Branch)
-    column = train.columns.read[name]
-    found = column.batch(train.rows[:STATISTICS_POSTS])
-    assert isinstance(found, Embeddings)
-    if found.present.any():
-        measure = statistics if INPUTS[name].width is None else word_statistics
-        branch.standardize_with(*measure(found.pooled[found.present]))
 
 
 def _standardize(branch: Branch | None, column: object, rows: "np.ndarray") -> None:
