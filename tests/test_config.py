@@ -90,7 +90,10 @@ def test_an_unknown_key_is_refused_with_the_nearest_one() -> None:
 @pytest.mark.parametrize(
     ("override", "listed"),
     [
-        ("zzz=5", "['clustering', 'comments', 'data', 'encoders', 'fusion', 'losses', 'method',"),
+        (
+            "zzz=5",
+            "['blocks', 'clustering', 'comments', 'data', 'encoders', 'fusion', 'losses', 'method',",
+        ),
         ("clustering.zzzzzzzzzzz=5", "['clustering.algorithm', 'clustering.clusters',"),
     ],
 )

@@ -1,5 +1,6 @@
 """Every setting, typed and described once: a module for each part, all of it found here."""
 
+from postsense.config.blocks import BlockSettings
 from postsense.config.corpus import CommentSettings, CorpusSettings, RetrievalSettings
 from postsense.config.data import UNREAD_IN_PREDICT, Columns, DataSettings
 from postsense.config.encoders import (
@@ -19,6 +20,7 @@ from postsense.config.training import (
 
 __all__ = [
     "UNREAD_IN_PREDICT",
+    "BlockSettings",
     "ClusteringSettings",
     "Columns",
     "CommentSettings",

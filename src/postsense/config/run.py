@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field, ValidationInfo, model_validator
 
+from postsense.config.blocks import BlockSettings
 from postsense.config.corpus import CommentSettings, RetrievalSettings
 from postsense.config.data import DataSettings
 from postsense.config.encoders import EncoderSettings
@@ -42,6 +43,7 @@ class Config(Section):
     encoders: EncoderSettings = EncoderSettings()
     retrieval: RetrievalSettings = RetrievalSettings()
     comments: Annotated[CommentSettings, _CORPUS] = CommentSettings()
+    blocks: BlockSettings = BlockSettings()
     fusion: FusionSettings = FusionSettings()
     losses: LossSettings = LossSettings()
     training: TrainingSettings = TrainingSettings()
@@ -57,8 +59,16 @@ class Config(Section):
     def inputs(self) -> tuple[str, ...]:
         """What is read of a post, in the order of the table of inputs."""
         fusion, columns = self.fusion.declared, self.data.columns.sources
-        named = {name for name in fusion.may_read if name in columns}
+        named = {name for name in fusion.may_read if name in columns or self._weighs(name)}
         return tuple(name for name in INPUTS if name in fusion.reads or name in named)
+
+    @property
+    def vectors(self) -> tuple[str, ...]:
+        """What is read of a post's words beside what an encoder says of them."""
+        return tuple(name for name in self.inputs if not INPUTS[name].has_column)
+
+    def _weighs(self, name: str) -> bool:
+        return not INPUTS[name].has_column and self.blocks.weight(name) > 0
 
     @property
     def reads_words(self) -> bool:
@@ -73,7 +83,8 @@ class Config(Section):
         searched = ("text", "image") if self.retrieval.corpus is not None else ()
         kept = self.encoders.image.declared.column
         features = () if kept == "image" else (kept,)
-        return tuple(dict.fromkeys((*searched, *self.inputs, *features, *more)))
+        read = [name if INPUTS[name].has_column else "text" for name in self.inputs]
+        return tuple(dict.fromkeys((*searched, *read, *features, *more)))
 
     @property
     def reads_comments(self) -> bool:

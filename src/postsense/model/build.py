@@ -155,6 +155,7 @@ def build_model(
     clusters: what the head tells apart, to be named after the classes; None: the classes.
     """
     text, image = _branches(config, encoders)
+    blocks = {name: _block(config, name) for name in config.vectors}
     widths = _widths(config, text, image)
     fusion = _fusion(config, encoders, widths)
     joined = _with_comments(config, fusion, text) if config.reads_comments else fusion
@@ -166,7 +167,7 @@ def build_model(
     alignment = _alignment(config, fusion, text, image)
     match_head = nn.Linear(width, 2) if config.losses.itm > 0 else None
     aligned = config.fusion.declared.aligned
-    return PostModel(text, image, joined, head, alignment, match_head, aligned)
+    return PostModel(text, image, joined, head, alignment, match_head, aligned, blocks)
 
 
 def _branches(config: Config, encoders: InnerEncoders) -> tuple[Branch | None, Branch | None]:
@@ -176,17 +177,26 @@ def _branches(config: Config, encoders: InnerEncoders) -> tuple[Branch | None, B
     if config.reads_words and "text" not in inside:
         assert encoders.text_dim is not None
         token_dim = encoders.text_dim * config.encoders.text.read_layers
-        text = Branch(encoders.text, encoders.text_dim, width, token_dim)
+        weight = config.blocks.text
+        text = Branch(encoders.text, encoders.text_dim, width, token_dim, weight=weight)
     if config.reads_picture and "image" not in inside:
         assert encoders.image_dim is not None
-        image = Branch(encoders.image, encoders.image_dim, width)
+        image = Branch(encoders.image, encoders.image_dim, width, weight=config.blocks.image)
     return text, image
+
+
+def _block(config: Config, name: str) -> Branch:
+    """The branch of a vector that needs no encoder."""
+    one = INPUTS[name]
+    return Branch(None, one.width, weight=config.blocks.weight(name), length=one.length)
 
 
 def _widths(config: Config, text: Branch | None, image: Branch | None) -> dict[str, int]:
     """The width D of each input that reaches the fusion through a branch, in their order."""
-    branches = {name: text if INPUTS[name].holds == "words" else image for name in config.inputs}
-    return {name: branch.dim for name, branch in branches.items() if branch is not None}
+    encoded = [name for name in config.inputs if INPUTS[name].has_column]
+    branches = {name: text if INPUTS[name].holds == "words" else image for name in encoded}
+    widths = {name: branch.dim for name, branch in branches.items() if branch is not None}
+    return {**widths, **{name: INPUTS[name].width for name in config.vectors}}
 
 
 def _projection(config: Config) -> int | None:

@@ -6,6 +6,7 @@ from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from postsense.encoders.backbone import EncoderNetwork, ImageEncoder, TextBackbone, TextEncoder
 from postsense.encoders.embeddings import Embeddings
@@ -20,10 +21,11 @@ from postsense.registry.inputs import INPUTS
 
 
 class Branch(nn.Module):
-    """One modality on its way into the fusion.
+    """One part of what is read, on its way into the fusion.
 
     Encoders inside the model run here. Features of others arrive computed and are standardised
-    with the mean and deviation of the training posts. Posts that lack the modality get a vector of
+    with the mean and deviation of the training posts, then made as long as they are to be and
+    multiplied by how much they count. Posts that lack the modality get a vector of
     their own, zero until posts without it are seen in training: the average post. Where asked
     for, a trained projection of the vector and of every token comes last.
     """
@@ -34,12 +36,17 @@ class Branch(nn.Module):
         dim: int,
         projection: int | None = None,
         token_dim: int | None = None,
+        *,
+        weight: float = 1.0,
+        length: float | None = None,
     ) -> None:
         """dim: width D of what the encoder gives. projection: width P of a layer over it.
 
         token_dim: width E of a token, a multiple of D, where it is not D; then no projection.
+        weight: how much it counts. length: of each vector before that; None: it stays as it is.
         """
         super().__init__()
+        self.weight, self.length = weight, length
         self.encoder, self.encoded_dim, self.dim = encoder, dim, projection or dim
         self.project = nn.Linear(dim, projection) if projection is not None else nn.Identity()
         self.missing = nn.Parameter(torch.zeros(dim))
@@ -76,11 +83,14 @@ class Branch(nn.Module):
         return encoded
 
     def standardize(self, modality: Embeddings) -> Embeddings:
-        """Features scaled with the mean and deviation of the training posts."""
+        """Features scaled with the mean and deviation of the training posts, and weighed."""
         pooled = (modality.pooled - self.mean) / self.deviation
+        if self.length is not None:
+            pooled = functional.normalize(pooled, dim=1) * self.length
+        pooled = pooled if self.weight == 1 else pooled * self.weight
         tokens = modality.tokens
         if tokens is not None:
-            scale = self.token_deviation.reciprocal()  # tokens are many: one pass over them
+            scale = self.weight / self.token_deviation  # tokens are many: one pass over them
             tokens = torch.addcmul(-self.token_mean * scale, tokens, scale)
         return replace(modality, pooled=pooled, tokens=tokens)
 
@@ -101,7 +111,8 @@ class Branch(nn.Module):
 class PostModel(nn.Module):
     """Classifies posts. A branch is None if the fusion does not read that modality.
 
-    All inputs that are words, hint comments too, go through the branch for words. Without a branch
+    All inputs that are words, hint comments too, go through the branch for words, and each vector
+    that needs no encoder through one of its own, of blocks. Without a branch
     token ids and pixels go to the fusion as they are: joint models encode them together. The fusion
     takes what is read in the order of `registry.inputs`.
     alignment and match_head are there if the image-text losses are asked for. They look at batches
@@ -118,9 +129,14 @@ class PostModel(nn.Module):
         alignment: Alignment | None = None,
         match_head: nn.Linear | None = None,
         aligned: Literal["inputs", "unimodal", "own"] | None = "inputs",
+        blocks: Mapping[str, Branch] | None = None,
     ) -> None:
-        """aligned: the vectors that alignment is given, as `registry.fusions` names them."""
+        """aligned: the vectors that alignment is given, as `registry.fusions` names them.
+
+        blocks: a branch for each vector that is read, by its name.
+        """
         super().__init__()
+        self.blocks = nn.ModuleDict(blocks)
         self.text, self.image, self.fusion, self.head = text, image, fusion, head
         self.alignment, self.match_head, self.aligned_vectors = alignment, match_head, aligned
 
@@ -183,6 +199,8 @@ class PostModel(nn.Module):
         return PostOutput(nothing, nothing, embedded, aligned=self.alignment(text, image))
 
     def _branch(self, name: str) -> Branch | None:
+        if not INPUTS[name].has_column:
+            return cast("Branch", self.blocks[name])
         return self.text if INPUTS[name].holds == "words" else self.image
 
     def _encoded(self, batch: PostBatch) -> dict[str, Read]:

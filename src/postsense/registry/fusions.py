@@ -15,7 +15,7 @@ class Fusion:
         a torch module that is called with what it reads, in the order of `registry.inputs`, and
         returns `fusion.joined.Joined`.
     reads: the inputs that it cannot do without. may_read: those that it reads too where the
-        settings name a column for them.
+        settings name a column for them, or weigh them above 0.
     vectors: the inputs of which it reads one vector, where they also come as tokens or regions;
         comment_vectors: those of which it does only to look for comments.
     sequences: whether it reads tokens of words and regions of pictures, beside one vector each.
@@ -69,6 +69,7 @@ class Fusion:
 
 
 _COMMON = ("hidden", "input_dropout")
+_VECTORS = ("lexical", "tfidf")  # which stand beside what the last layer reads
 FUSIONS = Registry(
     "fusion",
     [
@@ -76,7 +77,7 @@ FUSIONS = Registry(
             "concat",
             "all vectors side by side",
             "postsense.fusion.concat:build",
-            may_read=("title",),
+            may_read=("title", *_VECTORS),
             may_lack_layer=True,
             small=True,
         ),
@@ -86,13 +87,14 @@ FUSIONS = Registry(
             "postsense.fusion.cross_attention:build",
             vectors=("text",),
             comment_vectors=("image",),
-            may_read=("title",),
+            may_read=("title", *_VECTORS),
             sequences=True,
         ),
         Fusion(
             "co_memory",
             "words and picture look at each other by turns",
             "postsense.fusion.co_memory:build",
+            may_read=_VECTORS,
             sequences=True,
             comments="additive",
         ),
@@ -148,6 +150,7 @@ FUSIONS = Registry(
             "words and picture in one space, each attending as the other asks",
             "postsense.fusion.cross_modal:build",
             vectors=(),
+            may_read=_VECTORS,
             sequences=True,
             settings=(*_COMMON, "fidelity", "reader_width", "shared_width", "interaction"),
             text_layers=4,
@@ -162,7 +165,7 @@ FUSIONS = Registry(
             "postsense.fusion.concat:build",
             vectors=("text",),
             reads=("text",),
-            may_read=("title",),
+            may_read=("title", *_VECTORS),
             may_lack_layer=True,
             aligned=None,
             small=True,

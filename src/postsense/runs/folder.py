@@ -77,6 +77,7 @@ def fingerprint_splits(splits: Splits, config: Config) -> str:
     if config.retrieval.corpus is not None:
         digest.update(open_corpus(config.retrieval.corpus).fingerprint)
     read = [INPUTS[name] for name in config.inputs if name not in ("text", "image")]
+    read = [one for one in read if one.has_column]  # others are made of the text
     for one in read:
         if one.listed:
             digest.update(json.dumps(splits.posts.column(one.name)).encode())

@@ -16,7 +16,7 @@ from postsense.encoders.pretrained import text_checkpoint
 from postsense.encoders.processors import chosen_policy, load_tokenizer
 from postsense.errors import ModelError, PostsenseError
 from postsense.files.json_files import read_json_file
-from postsense.inputs.batches import Comments, Pixels, PostBatch, TokenIds
+from postsense.inputs.batches import Comments, Pixels, PostBatch, Read, TokenIds
 from postsense.model.post_model import PostModel
 from postsense.registry.inputs import INPUTS
 from postsense.saving.description import Description
@@ -83,12 +83,7 @@ def refuse_useless_encoders(
 @torch.inference_mode()
 def _answer(description: Description, config: Config, model: PostModel) -> torch.Tensor:
     """Logits (1, K) of a post with a word, a picture and what else the model reads."""
-    read = {
-        name: _words(description, config.encoders, rows=1)
-        if INPUTS[name].holds == "words"
-        else _picture(description, config.encoders)
-        for name in config.inputs
-    }
+    read = {name: _made_up(name, description, config.encoders) for name in config.inputs}
     comments = None
     if config.reads_comments:
         count = config.comments.count
@@ -96,6 +91,15 @@ def _answer(description: Description, config: Config, model: PostModel) -> torch
         comments = Comments(words, torch.ones(1, count, dtype=torch.bool))
     answer: torch.Tensor = model(PostBatch(read, comments)).logits
     return answer
+
+
+def _made_up(name: str, description: Description, settings: EncoderSettings) -> Read:
+    one = INPUTS[name]
+    if not one.has_column:
+        return Embeddings(torch.zeros(1, one.width), torch.ones(1, dtype=torch.bool))
+    if one.holds == "words":
+        return _words(description, settings, rows=1)
+    return _picture(description, settings)
 
 
 def _words(description: Description, settings: EncoderSettings, rows: int) -> TokenIds | Embeddings:

@@ -1,7 +1,8 @@
 """What all methods share that learn from labels: their data, model, objective and phase."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from postsense.losses.total import Weighted
 from postsense.model.build import build_model, load_encoders
 from postsense.model.outputs import PostOutput
 from postsense.model.post_model import Branch, PostModel
+from postsense.registry.inputs import INPUTS
 from postsense.registry.losses import LOSSES, Loss
 from postsense.registry.table import load_object
 from postsense.retrieval.borrowing import Pairs
@@ -86,6 +88,11 @@ def new_model(data: TrainingData, config: Config) -> PostModel:
     _standardize(model.text, text, data.train.rows)
     if config.encoders.image.declared.trains or not config.fusion.declared.raw_regions:
         _standardize(model.image, image, data.train.rows)
+    for name, branch in model.blocks.items():
+        drawn: Callable[..., tuple[torch.Tensor, torch.Tensor]]
+        drawn = load_object(INPUTS[name].statistics)
+        column, rows = data.train.columns.get(name), data.train.rows[:STATISTICS_POSTS]
+        cast("Branch", branch).standardize_with(*drawn(column, rows))
     if config.training.start_from is not None:
         start_from(model, config.training.start_from, config.seed)
     return model

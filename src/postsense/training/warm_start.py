@@ -9,6 +9,7 @@ from torch import Tensor
 
 from postsense.errors import RunError
 from postsense.model.post_model import PostModel
+from postsense.registry.inputs import INPUTS
 from postsense.training.checkpoint import Tensors
 
 _HEADS = ("head.", "match_head.")
@@ -42,8 +43,9 @@ def start_from(model: PostModel, folder: Path, seed: int) -> None:
 
 
 def _fits(name: str, weight: Tensor, found: Tensors) -> bool:
-    branch, _, rest = name.partition(".")
-    if name.startswith(_HEADS) or (branch in ("text", "image") and rest in _OF_FEATURES):
+    branch, _, rest = name.removeprefix("blocks.").partition(".")
+    known = ("text", "image", *INPUTS)
+    if name.startswith(_HEADS) or (branch in known and rest in _OF_FEATURES):
         return False
     return name in found and found[name].shape == weight.shape
 
