@@ -208,6 +208,13 @@ CORPUS = {
 }
 SCENARIOS: dict[str, dict[str, Any]] = {
     "concat over the built-in encoders": {},
+    "concat with vectors of words, some of which weigh more": {
+        **TINY_TEXT,
+        "blocks.image": 0.5,
+        "blocks.lexical": 2.0,
+        "blocks.tfidf": 0.5,
+        "fusion.hidden": 0,
+    },
     "concat over frozen checkpoints, with projection and contrast": {
         **TINY_TEXT,
         **TINY_IMAGE,

@@ -46,23 +46,30 @@ else:
     )
 
 
-def _side_by_side(name: str) -> ReadWhere:
-    """Where the vector of words, or of the picture, stands beside others as it is."""
-    return ReadWhere(
-        "a fusion that puts its vector beside others: concat, text_only or image_only",
-        lambda config: config.fusion.declared.may_lack_layer and name in config.inputs,
-        ("fusion.name",),
-    )
+_WORDS = ReadWhere(
+    "words that a text encoder makes vectors of, for the fusion to read",
+    lambda config: config.reads_words and "text" not in config.fusion.declared.encodes,
+    ("fusion.name",),
+)
+_PICTURES = ReadWhere(
+    "pictures that an encoder makes vectors of, for the fusion to read",
+    lambda config: (
+        config.reads_picture
+        and "image" not in config.fusion.declared.encodes
+        and not config.fusion.declared.raw_regions
+    ),
+    ("fusion.name",),
+)
 
 
 class BlockSettings(_Weights):
     """How much each vector counts: those of words and picture, and the blocks beside them."""
 
-    text: Annotated[float, _side_by_side("text")] = Field(
-        1.0, gt=0, le=1000, description="weight of the vector of the words"
+    text: Annotated[float, _WORDS] = Field(
+        1.0, gt=0, le=1000, description="weight of encoded words, titles and comments among them"
     )
-    image: Annotated[float, _side_by_side("image")] = Field(
-        1.0, gt=0, le=1000, description="weight of the vector of the picture"
+    image: Annotated[float, _PICTURES] = Field(
+        1.0, gt=0, le=1000, description="weight of encoded pictures"
     )
 
     def weight(self, name: str) -> float:

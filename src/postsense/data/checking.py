@@ -15,6 +15,7 @@ from postsense.data.duplicates import (
     fingerprint_picture,
 )
 from postsense.data.images import inspect_picture, read_picture
+from postsense.data.lexicon import KnownWords, known_words
 from postsense.data.oddities import Oddities, find_oddities
 from postsense.errors import PictureError
 from postsense.parallel.processes import available_cores
@@ -79,7 +80,7 @@ class DuplicateGroup:
 class TableReport:
     """What check_posts found. labels: posts by split and label. empty_texts: ids.
 
-    oddities: of labels, texts and splits.
+    oddities: of labels, texts and splits. lexicon: how many texts it knows a word of.
     """
 
     name: str
@@ -89,6 +90,7 @@ class TableReport:
     empty_texts: tuple[str, ...]
     duplicates: tuple[DuplicateGroup, ...]
     oddities: Oddities
+    lexicon: KnownWords
 
     def to_dict(self) -> dict[str, Any]:
         """The report in types that JSON has, with every id that it names."""
@@ -106,6 +108,7 @@ class TableReport:
                 "listed": [_group_dict(group) for group in self.duplicates],
             },
             **self.oddities.to_dict(),
+            "lexicon": self.lexicon.to_dict(),
         }
 
     def lines(self) -> list[str]:
@@ -125,6 +128,7 @@ class TableReport:
             ),
             *_listed(f"empty texts: {len(self.empty_texts)}", self.empty_texts),
             *self._duplicate_lines(),
+            *([self.lexicon.line()] if self.lexicon.texts else []),
         ]
 
     def _picture_counts(self) -> dict[str, int]:
@@ -183,6 +187,7 @@ def check_posts(posts: Posts, progress: Progress = silent) -> TableReport:
         empty_texts=tuple(empty),
         duplicates=_group(posts, prints),
         oddities=find_oddities(posts),
+        lexicon=known_words(texts),
     )
 
 

@@ -1,5 +1,7 @@
 """Cross-modal fusion: both modalities in one space, each attending to itself as the other asks."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -16,7 +18,8 @@ States = tuple[Tensor, Tensor]  # (B, T, W) of words or (B, R, W) of regions, an
 
 def build(given: Given, settings: FusionSettings) -> "CrossModal":
     """The fusion over the last layers of the text encoder."""
-    return CrossModal(given.widths["text"], given.text_layers, given.widths["image"], settings)
+    text, image, *more = given.widths.values()
+    return CrossModal(text, given.text_layers, image, settings, more)
 
 
 class CrossModal(nn.Module):
@@ -27,6 +30,7 @@ class CrossModal(nn.Module):
         T, I = Drop(ReLU(BN(W_3 BN(W_2 Drop(ReLU(BN(W_1 m)))))))          for m in {t, i}
         T' = softmax((I * Q_T) (I * K_T)^T / sqrt(P)) V_T;  I' likewise, steered by T
         x = ReLU(BN(W [T'; I'; I; T]))
+    More vectors of a post stand last: x = ReLU(BN(W [T'; I'; I; T; more])).
     T and I, which are not negative, are what the contrastive losses compare. Q, K, V are
     Drop(Linear(.)) of a post's own words or regions, and T' is the mean over what attends.
     Deviation: the released Q, K, V are of T and I, so that the softmax runs over the posts of a
@@ -37,9 +41,17 @@ class CrossModal(nn.Module):
     """
 
     def __init__(
-        self, text_dim: int, layers: int, image_dim: int, settings: FusionSettings
+        self,
+        text_dim: int,
+        layers: int,
+        image_dim: int,
+        settings: FusionSettings,
+        more_dims: Sequence[int] = (),
     ) -> None:
-        """text_dim: width D of a token in one layer. layers: L, how many a token comes with."""
+        """text_dim: width D of a token in one layer. layers: L, how many a token comes with.
+
+        more_dims: the widths of vectors beside words and picture, in their order.
+        """
         super().__init__()
         width, shared = settings.reader_width, settings.shared_width
         dropout = settings.input_dropout
@@ -55,11 +67,12 @@ class CrossModal(nn.Module):
                 _WithinPosts(width, shared, dropout) if within else _AcrossPosts(shared, dropout)
             )
         parts = 2 if self.interaction is None else 4
-        self.project = nn.Linear(parts * shared, settings.hidden)
+        self.project = nn.Linear(parts * shared + sum(more_dims), settings.hidden)
+        self.dropout = nn.Dropout(dropout)
         self.norm = _Norm(settings.hidden)
 
-    def forward(self, text: Embeddings, image: Embeddings) -> Joined:
-        """Embeddings with tokens and masks → fused (B, F); text and image are T and I, (B, P).
+    def forward(self, text: Embeddings, image: Embeddings, *more: Embeddings) -> Joined:
+        """Embeddings, two with tokens and masks → fused (B, F); text and image are T and I, (B, P).
 
         text.tokens: (B, T, L * D), the class token first. image.tokens: (B, R, V).
         """
@@ -70,6 +83,7 @@ class CrossModal(nn.Module):
             parts = [*self.interaction(text_vector, image_vector, words, regions), *parts]
         elif self.interaction is not None:
             parts = [*self.interaction(text_vector, image_vector), *parts]
+        parts += [self.dropout(part.pooled) for part in more]
         fused = torch.relu(self.norm(self.project(torch.cat(parts, dim=1))))
         return Joined(fused, text_vector, image_vector)
 

@@ -184,7 +184,7 @@ def _branches(config: Config, encoders: InnerEncoders) -> tuple[Branch | None, B
         assert encoders.text_dim is not None
         token_dim = encoders.text_dim * config.encoders.text.read_layers
         weight = config.blocks.text
-        text = Branch(encoders.text, encoders.text_dim, width, token_dim, weight)
+        text = Branch(encoders.text, encoders.text_dim, width, token_dim, weight=weight)
     if config.reads_picture and "image" not in inside:
         assert encoders.image_dim is not None
         image = Branch(encoders.image, encoders.image_dim, width, weight=config.blocks.image)
@@ -196,9 +196,11 @@ def _blocks(config: Config, encoders: InnerEncoders) -> dict[str, Branch]:
     branches = {}
     for name in config.inputs:
         if not INPUTS[name].has_column:
-            width = INPUTS[name].width or encoders.text_dim
+            one = INPUTS[name]
+            width = one.width or encoders.text_dim
             assert width is not None
-            branches[name] = Branch(None, width, weight=config.blocks.weight(name))
+            weight = config.blocks.weight(name)
+            branches[name] = Branch(None, width, weight=weight, length=one.length)
     return branches
 
 

@@ -6,6 +6,7 @@ from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from postsense.encoders.backbone import EncoderNetwork, ImageEncoder, TextBackbone, TextEncoder
 from postsense.encoders.embeddings import Embeddings
@@ -21,10 +22,11 @@ from postsense.registry.inputs import INPUTS
 
 
 class Branch(nn.Module):
-    """One modality on its way into the fusion.
+    """One part of what is read, on its way into the fusion.
 
     Encoders inside the model run here. Features of others arrive computed and are standardised
-    with the mean and deviation of the training posts. Posts that lack the modality get a vector of
+    with the mean and deviation of the training posts, then made as long as they are to be and
+    multiplied by how much they count. Posts that lack the modality get a vector of
     their own, zero until posts without it are seen in training: the average post. Where asked
     for, a trained projection of the vector and of every token comes last.
     """
@@ -35,15 +37,17 @@ class Branch(nn.Module):
         dim: int,
         projection: int | None = None,
         token_dim: int | None = None,
+        *,
         weight: float = 1.0,
+        length: float | None = None,
     ) -> None:
         """dim: width D of what the encoder gives. projection: width P of a layer over it.
 
         token_dim: width E of a token, a multiple of D, where it is not D; then no projection.
-        weight: what the vector is multiplied by.
+        weight: how much it counts. length: of each vector before that; None: it stays as it is.
         """
         super().__init__()
-        self.weight = weight
+        self.weight, self.length = weight, length
         self.encoder, self.encoded_dim, self.dim = encoder, dim, projection or dim
         self.project = nn.Linear(dim, projection) if projection is not None else nn.Identity()
         self.missing = nn.Parameter(torch.zeros(dim))
@@ -70,10 +74,7 @@ class Branch(nn.Module):
         encoded = self._encode(modality)
         given = self._fill_missing(encoded if is_standardized else self.standardize(encoded))
         tokens = None if given.tokens is None else self.project(given.tokens)
-        pooled = self.project(given.pooled)
-        return replace(
-            given, pooled=pooled if self.weight == 1 else self.weight * pooled, tokens=tokens
-        )
+        return replace(given, pooled=self.project(given.pooled), tokens=tokens)
 
     def _encode(self, modality: Read) -> Embeddings:
         if isinstance(modality, Embeddings):
@@ -83,11 +84,14 @@ class Branch(nn.Module):
         return encoded
 
     def standardize(self, modality: Embeddings) -> Embeddings:
-        """Features scaled with the mean and deviation of the training posts."""
+        """Features scaled with the mean and deviation of the training posts, and weighed."""
         pooled = (modality.pooled - self.mean) / self.deviation
+        if self.length is not None:
+            pooled = functional.normalize(pooled, dim=1) * self.length
+        pooled = pooled if self.weight == 1 else pooled * self.weight
         tokens = modality.tokens
         if tokens is not None:
-            scale = self.token_deviation.reciprocal()  # tokens are many: one pass over them
+            scale = self.weight / self.token_deviation  # tokens are many: one pass over them
             tokens = torch.addcmul(-self.token_mean * scale, tokens, scale)
         return replace(modality, pooled=pooled, tokens=tokens)
 

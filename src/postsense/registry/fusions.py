@@ -69,7 +69,12 @@ class Fusion:
 
 
 _COMMON = ("hidden", "input_dropout")
-_BLOCKS = ("comments", "comment_words")
+_BLOCKS = (
+    "lexical",
+    "tfidf",
+    "comments",
+    "comment_words",
+)  # beside the rest, before the last layer
 FUSIONS = Registry(
     "fusion",
     [
@@ -94,6 +99,7 @@ FUSIONS = Registry(
             "co_memory",
             "words and picture look at each other by turns",
             "postsense.fusion.co_memory:build",
+            may_read=_VECTORS,
             sequences=True,
             comments="additive",
         ),
@@ -149,6 +155,7 @@ FUSIONS = Registry(
             "words and picture in one space, each attending as the other asks",
             "postsense.fusion.cross_modal:build",
             vectors=(),
+            may_read=_VECTORS,
             sequences=True,
             settings=(*_COMMON, "fidelity", "reader_width", "shared_width", "interaction"),
             text_layers=4,

@@ -21,7 +21,8 @@ class Input:
     settings, data.columns.NAME; else if the fusion reads it.
     width: D of a vector; 0: that of the text encoder. of: our name of the column that a vector is
     made of. statistics: "module:function" of (its column, rows of train) that returns what is
-    subtracted from a vector, then what it is divided by, each (D,).
+    subtracted from a vector, then what it is divided by, each (D,). length: what it is scaled to after that;
+    None: it stays as long as it is.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Input:
     width: int = 0
     of: str = "text"
     statistics: str | Callable[..., Any] = ""
+    length: float | None = None
 
     @property
     def has_column(self) -> bool:
@@ -69,6 +71,23 @@ INPUTS = Registry(
             "more words beside the post's, such as a headline or an alt text; none: not read",
             "postsense.inputs.columns:words_column",
             optional=True,
+        ),
+        Input(
+            "lexical",
+            "28 numbers on feeling, length, signs and spelling of the words",
+            "postsense.inputs.lexical:lexical_column",
+            holds="vector",
+            width=28,
+            statistics="postsense.inputs.lexical:standard_statistics",
+        ),
+        Input(
+            "tfidf",
+            "which words and parts of words are used, the rarer the heavier",
+            "postsense.inputs.hashed_words:hashed_column",
+            holds="vector",
+            width=8192,
+            statistics="postsense.inputs.hashed_words:frequency_statistics",
+            length=16.0,
         ),
         Input(
             "comments",

@@ -1,5 +1,6 @@
 """Weights from anyone → a model: nothing is made that is larger than what the file holds."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,6 @@ from torch.nn.modules import module as torch_module
 from postsense.errors import EncoderError, ModelError, PostsenseError
 from postsense.model.cluster_head import ClusterNames
 from postsense.model.post_model import PostModel
-from postsense.registry.inputs import INPUTS
 from postsense.saving.files import ANEW, WEIGHTS
 
 LARGEST_HEADER = 16 * 2**20  # bytes
@@ -25,15 +25,7 @@ _TYPES = {
     **{torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"},
     **{torch.int64: "I64", torch.int32: "I32", torch.uint8: "U8", torch.bool: "BOOL"},
 }
-_DEVIATIONS = {
-    f"{branch}.{kind}deviation"
-    for branch in (
-        "text",
-        "image",
-        *(f"blocks.{name}" for name in INPUTS if not INPUTS[name].has_column),
-    )
-    for kind in ("", "token_")
-}
+_DEVIATION = re.compile(r"(text|image|blocks\.\w+)\.(token_)?deviation")
 _SLACK_NUMBERS = 2**24  # a tensor may have, though none in the file is so large: of layers cut out
 _SLACK_TENSORS = 2048  # a model may have beside those in the file, likewise
 
@@ -149,7 +141,7 @@ def _refuse_other(file: Path, header: Mapping[str, _Kind], planned: PostModel) -
 def _refuse_unsound(file: Path, model: PostModel, weights: Mapping[str, Tensor]) -> None:
     """Refuse numbers that no training gives, which would answer without a word."""
     refuse_infinite(file, weights)
-    for name in _DEVIATIONS & weights.keys():
+    for name in filter(_DEVIATION.fullmatch, weights):
         if not (weights[name] > 0).all():
             lowest = float(weights[name].min())
             raise ModelError(file, f"'{name}' above 0", f"{lowest:.4g}", ANEW)

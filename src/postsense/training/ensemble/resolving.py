@@ -37,7 +37,7 @@ def resolve_ensemble(config: Config, splits: Splits) -> Config:
     blocks = {
         block: 1.0
         for block, one in INPUTS.items()
-        if one.block and any(block in members[name].inputs for name in read)
+        if not one.has_column and any(block in members[name].inputs for name in read)
     }
     read_blocks = config.blocks.model_copy(update=blocks)
     return config.model_copy(update={"ensemble": ensemble, "blocks": read_blocks})
