@@ -9,7 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from postsense.posts import Posts
-    from postsense.prediction.classifier import AnyClassifier, Classifier, Predictions
+    from postsense.prediction.classifier import AnyClassifier, Predictions
 
 logger = logging.getLogger(__name__)
 PARTS = ("first", "second", "pair")
@@ -128,7 +128,9 @@ def _warn_of_seen(folder: Path, classifiers: Sequence["AnyClassifier"], measured
         logger.warning("%s: %s", folder, told(counts))
 
 
-def _load(table: Path, classifier: "Classifier", label: str | None, images: Path | None) -> "Posts":
+def _load(
+    table: Path, classifier: "AnyClassifier", label: str | None, images: Path | None
+) -> "Posts":
     """The posts as the run reads them; a label column that is named must be there."""
     from postsense.config import UNREAD_IN_PREDICT
     from postsense.data.loading import load_posts

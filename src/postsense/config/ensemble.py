@@ -27,7 +27,7 @@ class EnsembleSettings(Section):
         None,
         ge=0,
         le=1,
-        description="how far probabilities are moved towards rare classes (tau); none: folds choose",
+        description="how far probabilities move towards rare classes (tau); none: folds choose",
     )
     learn_from_val: bool = Field(
         False, description="val joins train, rather than being measured and chosen by"

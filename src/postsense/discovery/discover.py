@@ -198,6 +198,7 @@ def _name(
     order: the cluster of each group, by its number less one.
     """
     classifier = load_model(seed / "model")
+    assert isinstance(classifier, Classifier)
     before = classifier.classes, _belongs(classifier)
     names, vote = {**default_names(len(order)), **read_names(folder, len(order)), **given}, None
     chosen = None if labels is None else [labels[row] for row in prepared.usable.tolist()]

@@ -17,7 +17,7 @@ class RadialKernel(nn.Module):
     """
 
     def __init__(self, fusion: nn.Module, width: int, points: int) -> None:
-        """fusion: what joins the inputs, of this width F. points: M posts that are compared with."""
+        """fusion: what joins the inputs, of width F. points: M posts that are compared with."""
         super().__init__()
         self.fusion, self.width = fusion, points
         self.points: Tensor

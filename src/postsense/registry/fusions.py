@@ -69,12 +69,9 @@ class Fusion:
 
 
 _COMMON = ("hidden", "input_dropout")
-_BLOCKS = (
-    "lexical",
-    "tfidf",
-    "comments",
-    "comment_words",
-)  # beside the rest, before the last layer
+# vectors that stand beside what the last layer reads
+_OF_WORDS = ("lexical", "tfidf")
+_BLOCKS = (*_OF_WORDS, "comments", "comment_words")
 FUSIONS = Registry(
     "fusion",
     [
@@ -99,7 +96,7 @@ FUSIONS = Registry(
             "co_memory",
             "words and picture look at each other by turns",
             "postsense.fusion.co_memory:build",
-            may_read=_VECTORS,
+            may_read=_OF_WORDS,
             sequences=True,
             comments="additive",
         ),
@@ -155,7 +152,7 @@ FUSIONS = Registry(
             "words and picture in one space, each attending as the other asks",
             "postsense.fusion.cross_modal:build",
             vectors=(),
-            may_read=_VECTORS,
+            may_read=_OF_WORDS,
             sequences=True,
             settings=(*_COMMON, "fidelity", "reader_width", "shared_width", "interaction"),
             text_layers=4,

@@ -21,8 +21,8 @@ class Input:
     settings, data.columns.NAME; else if the fusion reads it.
     width: D of a vector; 0: that of the text encoder. of: our name of the column that a vector is
     made of. statistics: "module:function" of (its column, rows of train) that returns what is
-    subtracted from a vector, then what it is divided by, each (D,). length: what it is scaled to after that;
-    None: it stays as long as it is.
+    subtracted from a vector, then what it is divided by, each (D,). length: what it is
+    scaled to after that; None: it stays as long as it is.
     """
 
     name: str

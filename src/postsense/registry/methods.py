@@ -12,14 +12,15 @@ class Method:
     """A way to train a classifier.
 
     train: "module:function" of (TrainingData, Config, folder of checkpoints, progress) that returns
-    Trained; where it combines, see `training.methods.ensemble`. prepare: "module:function" of Config that refuses what is missing on this machine,
-    before posts are encoded; None: nothing can be.
-    learner: "module:object" of a `training.learners.Learner`, for a method that fits a head in one
-    go to vectors that do not change; None: it goes through the posts again and again.
+    Trained; where it combines, see `training.methods.ensemble`. prepare: "module:function" of
+    Config that refuses what is missing on this machine, before posts are encoded; None: nothing can
+    be. learner: "module:object" of a `training.learners.Learner`, for a method that fits a head in
+    one go to vectors that do not change; None: it goes through the posts again and again.
     kernel: the vectors are how alike a post is to those of train. combines: it trains no model but
-    others, and joins what they say. preset: the settings that come with it. learns_from_labels: of train; else it names its classes
-    by a few labels of val. learns_from_corpus: it learns from similar posts of a corpus, which must
-    be named. second_step: it needs a loss with an update of its own.
+    others, and joins what they say. preset: the settings that come with it. learns_from_labels: of
+    train; else it names its classes by a few labels of val. learns_from_corpus: it learns from
+    similar posts of a corpus, which must be named. second_step: it needs a loss with an update of
+    its own.
     """
 
     name: str

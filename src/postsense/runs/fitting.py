@@ -24,7 +24,7 @@ from postsense.files.locking import writing_to
 from postsense.inputs.preparation import PreparedPosts
 from postsense.parallel.device import pick_device
 from postsense.parallel.processes import is_main, main_first, together, wait_for_all
-from postsense.prediction.classifier import Classifier
+from postsense.prediction.classifier import AnyClassifier
 from postsense.runs.folder import free_unbegun, mark_run, refuse_taken, sweep
 from postsense.saving.folder import save_model
 
@@ -61,7 +61,7 @@ class Started:
 class TrainedSeed:
     """What one seed gave. report: JSON-ready. tables: by name of the file, None for none."""
 
-    classifier: Classifier
+    classifier: AnyClassifier
     report: dict[str, Any]
     tables: Mapping[str, pa.Table | None] = field(default_factory=dict)
 

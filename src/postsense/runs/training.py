@@ -32,7 +32,6 @@ from postsense.inputs.preparation import PreparedPosts
 from postsense.posts import Posts
 from postsense.prediction.classifier import (
     AnyClassifier,
-    Classifier,
     predict_rows,
     predictions_from,
 )
@@ -111,7 +110,7 @@ def load_run(folder: Path, local: LocalSettings = NO_LOCAL_SETTINGS) -> list[Any
     alone = (folder / "model.json").is_file()
     folders = [folder] if alone else [seed / "model" for seed in finished_seeds(folder)]
     _warn_of_unfinished(folder)
-    classifiers = [load_model(model, local) for model in folders]
+    classifiers: list[AnyClassifier] = [load_model(model, local) for model in folders]
     _refuse_different(folder, classifiers)
     return classifiers
 
@@ -191,7 +190,7 @@ class _Measured:
     predictions: pa.Table | None
 
 
-def _measure(classifier: Classifier, splits: Splits, prepared: PreparedPosts) -> _Measured:
+def _measure(classifier: AnyClassifier, splits: Splits, prepared: PreparedPosts) -> _Measured:
     """What the classifier says of val and test."""
     metrics: dict[str, Any] = {}
     tables = []

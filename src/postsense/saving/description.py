@@ -79,8 +79,9 @@ def read_description(folder: Path) -> Description:
 
     Raises: ModelError: missing, damaged, of another format, or a file is not what it says.
     """
-    found = _read(folder)
+    found = read_raw(folder)
     file = folder / DESCRIPTION
+    _refuse_unknown_format(file, found, FORMAT)
     if "sha256" in found and found["sha256"] != digest_of(found):
         expected = f"SHA-256 {found['sha256']} of what it says"
         raise ModelError(file, expected, digest_of(found), f"The file is damaged. {ANEW}")
@@ -99,7 +100,8 @@ def digest_of(description: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _read(folder: Path) -> dict[str, Any]:
+def read_raw(folder: Path) -> dict[str, Any]:
+    """The object in model.json. Raises: ModelError: there is none."""
     file = folder / DESCRIPTION
     try:
         description = read_json_file(inside(folder, file) if file.exists() else file)
@@ -109,19 +111,21 @@ def _read(folder: Path) -> dict[str, Any]:
         ) from None
     except (OSError, ValueError) as error:
         raise ModelError(file, "JSON in UTF-8", str(error), ANEW) from None
-    found = description if isinstance(description, dict) else {}
+    return description if isinstance(description, dict) else {}
+
+
+def _refuse_unknown_format(file: Path, found: Mapping[str, Any], known: int) -> None:
     version = found.get("format", FORMAT)
-    if version != FORMAT or isinstance(version, bool | float):
+    if version != known or isinstance(version, bool | float):
         raise ModelError(
             file,
-            f"format {FORMAT}",
+            f"format {known}",
             f"format {version}",
             f"Use the postsense that wrote it ({found.get('postsense')}), or train again.",
         )
     missing = sorted(KEYS - set(found))
     if missing:
         raise ModelError(file, f"the keys {sorted(KEYS)}", f"no {missing}", ANEW)
-    return found
 
 
 def _problem(error: ValidationError) -> str:

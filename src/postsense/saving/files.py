@@ -10,6 +10,8 @@ from postsense.errors import ModelError
 from postsense.files.json_files import read_json_file
 
 DESCRIPTION, WEIGHTS, SEEN = "model.json", "weights.safetensors", "seen.safetensors"
+MEMBERS = "members"  # the folder of the models of an ensemble
+OF_ENSEMBLE = {"format", "classes", "members", "prior", "config"}  # keys of its description
 ENCODERS = {"text": "text_encoder", "image": "image_encoder"}
 COPIED = (".json", ".txt", ".model", ".codes")  # of an encoder's checkpoint
 KEYS = {  # of every description, whatever its version
@@ -79,7 +81,18 @@ def _is_of_model(path: Path) -> bool:
             item.suffix in COPIED and item.is_file() and not item.is_symlink()
             for item in path.iterdir()
         )
+    if path.name == MEMBERS:
+        return path.is_dir() and all(map(_is_of_member, path.rglob("*")))
     return path.name in (DESCRIPTION, WEIGHTS, SEEN) and path.is_file()
+
+
+def _is_of_member(path: Path) -> bool:
+    """Whether something below the folder of members is a member's, or a folder of such."""
+    if path.is_symlink():
+        return False
+    numbered = path.is_dir() and path.name.isdecimal()
+    inside = path.parent.name in ENCODERS.values() and path.suffix in COPIED and path.is_file()
+    return numbered or inside or (path.name != MEMBERS and _is_of_model(path))
 
 
 def _is_described(folder: Path) -> bool:
@@ -87,7 +100,9 @@ def _is_described(folder: Path) -> bool:
         description = read_json_file(folder / DESCRIPTION)
     except (OSError, ValueError):
         return False
-    return isinstance(description, dict) and set(description) >= KEYS
+    return isinstance(description, dict) and (
+        set(description) >= KEYS or set(description) >= OF_ENSEMBLE
+    )
 
 
 def file_hashes(folder: Path) -> dict[str, str]:

@@ -8,6 +8,7 @@ image_encoder/      config and picture policy, likewise
 """
 
 import shutil
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,17 @@ from postsense.files.tensors import save_tensors
 from postsense.model.build import build_model, load_encoders
 from postsense.model.cluster_head import ClusterNames
 from postsense.model.post_model import PostModel
-from postsense.prediction.classifier import Classifier
-from postsense.saving.description import FORMAT, Description, digest_of, read_description
+from postsense.prediction.classifier import AnyClassifier, Classifier
+from postsense.prediction.ensemble import Ensemble
+from postsense.saving.description import (
+    FORMAT,
+    Description,
+    digest_of,
+    read_description,
+    read_raw,
+)
+from postsense.saving.ensemble import FORMAT as FORMAT_OF_ENSEMBLE
+from postsense.saving.ensemble import joined_ensemble, read_ensemble, write_ensemble
 from postsense.saving.files import (
     ANEW,
     COPIED,
@@ -49,7 +59,7 @@ from postsense.saving.seen import read_seen, write_seen
 from postsense.saving.weights import load_weights, refuse_infinite
 
 
-def save_model(classifier: Classifier, folder: Path, *, in_run: bool = False) -> None:
+def save_model(classifier: AnyClassifier, folder: Path, *, in_run: bool = False) -> None:
     """Write the classifier to folder, which appears whole or not at all.
 
     in_run: the folder is a run's own.
@@ -58,22 +68,35 @@ def save_model(classifier: Classifier, folder: Path, *, in_run: bool = False) ->
     """
     target = folder_to_write(folder, in_run=in_run)
     with replacing_folder(target) as building:
-        weights = classifier.model.state_dict()
-        refuse_infinite("the trained model", weights)
-        save_tensors(building / WEIGHTS, weights)
-        settings = classifier.config.encoders
-        for part in read_parts(classifier.config):
-            chosen = getattr(settings, part)
-            if chosen.runs_inside and chosen.name != BUILTIN:
-                source = text_checkpoint if part == "text" else image_checkpoint
-                _copy_texts(source(settings), building / ENCODERS[part])
-        if classifier.seen is not None:
-            write_seen(classifier.seen, building)
-        description = _description(classifier, building)
-        write_json(building / DESCRIPTION, {**description, "sha256": digest_of(description)})
+        if isinstance(classifier, Ensemble):
+            write_ensemble(classifier, building, _save_member)
+        else:
+            assert isinstance(classifier, Classifier)
+            _write_model(classifier, building)
 
 
-def load_model(folder: Path, local: LocalSettings = NO_LOCAL_SETTINGS) -> Classifier:
+def _save_member(classifier: Classifier, folder: Path) -> None:
+    folder.mkdir()
+    _write_model(classifier, folder)
+
+
+def _write_model(classifier: Classifier, folder: Path) -> None:
+    weights = classifier.model.state_dict()
+    refuse_infinite("the trained model", weights)
+    save_tensors(folder / WEIGHTS, weights)
+    settings = classifier.config.encoders
+    for part in read_parts(classifier.config):
+        chosen = getattr(settings, part)
+        if chosen.runs_inside and chosen.name != BUILTIN:
+            source = text_checkpoint if part == "text" else image_checkpoint
+            _copy_texts(source(settings), folder / ENCODERS[part])
+    if classifier.seen is not None:
+        write_seen(classifier.seen, folder)
+    description = _description(classifier, folder)
+    write_json(folder / DESCRIPTION, {**description, "sha256": digest_of(description)})
+
+
+def load_model(folder: Path, local: LocalSettings = NO_LOCAL_SETTINGS) -> AnyClassifier:
     """The classifier in folder; never asks the network, unless the local settings allow it.
 
     local: settings of whoever loads it. What is of the machine is theirs, never the model's.
@@ -89,9 +112,22 @@ def load_model(folder: Path, local: LocalSettings = NO_LOCAL_SETTINGS) -> Classi
                 raise  # else another process has replaced it in between
 
 
-def _load(folder: Path, local: LocalSettings) -> Classifier:
+def _load(folder: Path, local: LocalSettings) -> AnyClassifier:
+    found = read_raw(folder)
+    if found.get("format") == FORMAT_OF_ENSEMBLE and "members" in found:
+        described = read_ensemble(folder, found)
+        return joined_ensemble(
+            folder,
+            described,
+            lambda settings: local.over(_parsed(folder, settings)),
+            lambda place: _load_model(place, local),
+        )
+    return _load_model(folder, local)
+
+
+def _load_model(folder: Path, local: LocalSettings) -> Classifier:
     description = read_description(folder)
-    config = local.over(_config(folder, description))
+    config = local.over(_parsed(folder, description.config))
     config = found_encoders(folder, description, config, local.encoders)
     found_corpus(folder, description, config, named="retrieval.corpus" in local.values)
     refuse_large_settings(folder)
@@ -143,10 +179,10 @@ def _clusters(model: PostModel) -> int | None:
     return len(names[0].belongs) if names else None
 
 
-def _config(folder: Path, description: Description) -> Config:
+def _parsed(folder: Path, settings: Mapping[str, Any]) -> Config:
     """The settings that made the model; what was of the machine that trained it is not read."""
     try:
-        return parse_kept(without_machine(description.config))
+        return parse_kept(without_machine(settings))
     except ConfigError as error:
         raise ModelError(
             folder / DESCRIPTION, "settings of this version", error.found, ANEW

@@ -29,7 +29,11 @@ def read_seen(folder: Path, description: Description | None = None) -> Seen | No
     described = description or read_description(folder)
     if SEEN not in (described.files or {}):
         return None
-    file = folder / SEEN
+    return read_seen_file(folder / SEEN)
+
+
+def read_seen_file(file: Path) -> Seen:
+    """The hashes of posts in a file. Raises: ModelError: missing or damaged."""
     try:
         seen = Seen(**load_file(file))
     except (OSError, SafetensorError, TypeError) as error:

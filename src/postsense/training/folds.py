@@ -11,7 +11,7 @@ from postsense.arrays import Array
 
 
 def folds_of(labels: Array, contents: Array, folds: int, seed: int) -> Array:
-    """The fold (N,) of each post, in [0, folds) or less: classes in equal shares, as far as it goes.
+    """The fold (N,) of each post, in [0, folds) or less: classes in equal shares, where it can be.
 
     Posts with the same text or the same picture are in one fold. There are as many folds as asked
     for, or as there are posts of the rarest class, two at least, or as groups.

@@ -13,7 +13,7 @@ from postsense.registry.inputs import INPUTS
 
 FEW_LABELS = 150  # of a class, on average, below which few members with firm penalties do best
 _WITH_COMMENTS = 0.05  # share of posts from which a post's own comments are read
-_COMMENT_BLOCKS = {"comments": 1.0, "comment_words": 1.0}
+_COMMENT_BLOCKS = {"comments": 1.0}
 
 
 def resolve_ensemble(config: Config, splits: Splits) -> Config:

@@ -2,16 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from postsense.arrays import Array
 from postsense.config import Config
 from postsense.model.post_model import PostModel
 
-Vectors = Array | csr_array
+Vectors = Any
+"""(N, F) float32: an array, or a csr_array of few numbers that are not 0."""
 
 
 @dataclass(frozen=True)

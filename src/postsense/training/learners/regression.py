@@ -39,7 +39,7 @@ class Line:
 def fit_lines(lesson: Lesson, penalties: Sequence[float]) -> dict[float, Line]:
     """Multinomial regression, by penalty.
 
-    Source: Bishop 2006, Pattern Recognition and Machine Learning, section 4.3.4, with an L2 penalty.
+    Source: Bishop 2006, Pattern Recognition and Machine Learning, section 4.3.4; L2 penalty.
         min_W,b  sum_n w_n CE(softmax(x_n W + b), y_n) / sum_n w_n + lambda / 2 |W|^2
     The bias is free. From the largest penalty on, each begins where the one before has ended.
 

@@ -50,7 +50,9 @@ def train_on_vectors(
 
 def learner_of(config: Config) -> Learner:
     """What fits the head of the method."""
-    learner: Learner = load_object(config.declared_method.learner)
+    declared = config.declared_method.learner
+    assert declared is not None
+    learner: Learner = load_object(declared)
     return learner
 
 
