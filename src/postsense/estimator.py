@@ -119,7 +119,9 @@ class PostClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             return self.given_config
         given = {"method": self.method, "retrieval.corpus": self.corpus}
         values = {key: value for key, value in given.items() if value is not None}
-        return load_config(preset=self.preset, values={**values, **self.settings})
+        return load_config(
+            preset=self.preset, values={**values, **self.settings}, default_method="ensemble"
+        )
 
     @property
     def classes_(self) -> np.ndarray[Any, Any]:

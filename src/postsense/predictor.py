@@ -4,13 +4,17 @@ from collections.abc import Sequence
 from threading import Lock
 from typing import Any, Self
 
+import numpy as np
+
 from postsense.evaluation.evaluate import evaluate_classifiers
 from postsense.posts import Posts
 from postsense.prediction.classifier import (
     AnyClassifier,
     Predictions,
-    average_predictions,
+    predict_prepared,
+    prepare_new,
 )
+from postsense.prediction.evidence import with_evidence
 from postsense.progress import Progress, silent
 from postsense.retrieval.opened import Opened
 
@@ -33,9 +37,15 @@ class Predictor:
         self._opened, self._turn = Opened(), Lock()
 
     def predict(self, posts: Posts, progress: Progress = silent) -> Predictions:
-        """Classify N posts; labels are not looked at. Raises: as `average_predictions`."""
+        """Classify N posts; labels are not looked at. Raises: as `average_predictions`.
+
+        An ensemble also says what its members, and words, picture and comments, brought.
+        """
         with self._turn:
-            return average_predictions(self.classifiers, posts, progress, self._opened)
+            rows = np.arange(len(posts))
+            prepared = prepare_new(posts, self.classifiers[0], progress, opened=self._opened)
+            predictions = predict_prepared(self.classifiers, prepared, rows, progress)
+            return with_evidence(predictions, self.classifiers, prepared, rows)
 
     def evaluate(
         self,

@@ -27,6 +27,7 @@ from postsense.escaping import (
 )
 from postsense.files.disk_space import is_full
 from postsense.parallel.processes import is_main, part_ways, process_count
+from postsense.registry.efforts import EFFORTS
 from postsense.registry.methods import METHODS
 
 if TYPE_CHECKING:
@@ -155,6 +156,10 @@ def train(
         typer.Option(help=f"Training method: {', '.join(METHODS)}."),
     ] = None,
     corpus: CorpusOption = None,
+    effort: Annotated[
+        str | None,
+        typer.Option(help=f"Of the ensemble, which is the default: {', '.join(EFFORTS)}."),
+    ] = None,
     preset: Annotated[str | None, typer.Option(help="Settings that ship with postsense.")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file of settings.")] = None,
     settings: SetOption = None,
@@ -175,9 +180,10 @@ def train(
         "data.columns.split": split,
         "data.image_root": images,
         "seed": seed,
+        "ensemble.effort": effort,
     }
     values = {key: value for key, value in given.items() if value is not None}
-    resolved = load_config(preset, config, settings or (), values)
+    resolved = load_config(preset, config, settings or (), values, default_method="ensemble")
     _train(table, out, resolved, validation, seeds)
 
 

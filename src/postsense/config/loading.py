@@ -33,18 +33,35 @@ def load_config(
     file: Path | None = None,
     overrides: Iterable[str] = (),
     values: Mapping[str, Any] | None = None,
+    *,
+    default_method: str | None = None,
 ) -> Config:
     """Merge the settings of a preset, a TOML file, `key=value` overrides and ready values.
 
+    default_method: what trains where no preset is named, no method, and nothing is set that this
+        method does not read; None: "supervised".
     Raises: ConfigError: listing every unknown key and bad value at once.
     """
     presets, said = _presets_and_said(preset, file, overrides, values)
+    if default_method is not None and preset is None and _suits(default_method, presets, said):
+        presets = {**presets, "method": default_method}
     name = str(said.get("method", presets.get("method")))
     own = METHODS[name].preset if name in METHODS else None
     settings = {} if own is None else preset_settings(own)
     for later in (presets, said):
         merge(settings, later)
     return parse_said(settings, leaves(said))
+
+
+def _suits(method: str, presets: Mapping[str, Any], said: Mapping[str, Any]) -> bool:
+    """Whether a method reads all that is set, and no other is named."""
+    if presets or "method" in said:
+        return False
+    try:
+        parse_said({**said, "method": method}, leaves(said))
+    except ConfigError:
+        return False  # it may suit another method, or none, which is told then
+    return True
 
 
 def merged_settings(

@@ -263,6 +263,11 @@ class Config(Section):
             return
         if self.training.start_from is not None:
             raise ValueError(f"method '{method.name}' starts from nothing: no training.start_from")
+        if method.combines and not self.fusion.declared.may_lack_layer:
+            raise ValueError(
+                f"method '{method.name}' has members with fusions of their own: fusion.name=concat,"
+                " text_only or image_only says what is read"
+            )
         if method.combines and self.trains_encoder:
             raise ValueError(
                 f"method '{method.name}' trains no encoder itself: name a preset that does in"

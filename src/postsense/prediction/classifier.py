@@ -31,6 +31,14 @@ HINT = pa.struct(
     ]
 )
 
+MEMBER = pa.struct(
+    [
+        *(("member", pa.string()), ("weight", pa.float32())),
+        *(("label", pa.string()), ("probability", pa.float32())),
+    ]
+)
+PART = pa.struct([("part", pa.string()), ("gain", pa.float32())])
+
 
 @dataclass(frozen=True)
 class WeighedHint:
@@ -54,7 +62,9 @@ class Predictions:
     hints: each post's own comments and those it was lent, most attended first; None if comments
     are not attended to.
     shows: words for what each picture shows; None if its features do not tell. label_kind: what
-    the labels of training were, and so those predicted; classes are their names.
+    the labels of training were, and so those predicted; classes are their names. members, parts:
+    what each member of an ensemble said, and what words, picture and comments brought, as
+    `prediction.evidence` has them; None where nobody asked, or the classifier is none.
     """
 
     ids: tuple[str, ...]
@@ -64,6 +74,8 @@ class Predictions:
     hints: tuple[tuple[WeighedHint, ...], ...] | None = None
     shows: tuple[tuple[str, ...], ...] | None = None
     label_kind: LabelKind = "text"
+    members: tuple[tuple[Any, ...], ...] | None = None
+    parts: tuple[tuple[Any, ...], ...] | None = None
 
     @property
     def labels(self) -> list[Label | None]:
@@ -91,7 +103,16 @@ class Predictions:
             columns["hints"] = pa.array(rows, pa.list_(HINT))
         if self.shows is not None:
             columns["picture_shows"] = pa.array(self.shows, pa.list_(pa.string()))
+        if self.members is not None:
+            columns["members"] = pa.array(_rows(self.members), pa.list_(MEMBER))
+        if self.parts is not None:
+            columns["parts"] = pa.array(_rows(self.parts), pa.list_(PART))
         return pa.table(columns)
+
+
+def _rows(said: Sequence[Sequence[Any]]) -> list[list[dict[str, Any]]]:
+    """What was said of each post as a table holds it."""
+    return [[vars(one) for one in each] for each in said]
 
 
 class AnyClassifier(Protocol):
