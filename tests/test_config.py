@@ -92,7 +92,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_one() -> None:
     [
         (
             "zzz=5",
-            "['blocks', 'clustering', 'comments', 'data', 'encoders', 'fusion', 'losses', 'method',",
+            "['blocks', 'clustering', 'comments', 'data', 'encoders', 'fusion', 'losses',",
         ),
         ("clustering.zzzzzzzzzzz=5", "['clustering.algorithm', 'clustering.clusters',"),
     ],
