@@ -13,11 +13,12 @@ from postsense.config.loading import load_config
 from postsense.data.loading import load_posts
 from postsense.data.splitting import split_posts
 from postsense.discovery.discover import SETTINGS, discover
-from postsense.errors import ConfigError
+from postsense.errors import ConfigError, ModelError
 from postsense.inputs.preparation import PreparedPosts, prepare_posts
 from postsense.model.post_model import Branch, PostModel
 from postsense.registry import FUSIONS, INPUTS
 from postsense.runs.folder import describe_run
+from postsense.saving.weights import _refuse_unsound
 from postsense.training.labeled import TrainingData, new_model
 
 Rows = list[dict[str, Any]]
@@ -207,6 +208,27 @@ def test_a_new_start_keeps_the_statistics_of_its_own_posts(post_rows: Rows, tmp_
         assert not torch.equal(before.deviation, after.deviation)
     weights = earlier.model.fusion.state_dict()
     torch.testing.assert_close(later.fusion.state_dict(), weights)
+
+
+def test_a_model_with_an_encoder_inside_comes_back_with_them(
+    post_rows: Rows, tiny_bert: Path, tmp_path: Path
+) -> None:
+    encoder = {"encoders.text.name": str(tiny_bert), "encoders.text.trainable": True}
+    classifier = PostClassifier(**{**QUICK, **BOTH, **encoder}).fit(post_rows)
+    classifier.save(tmp_path / "model")
+    back = PostClassifier.load(tmp_path / "model")
+    np.testing.assert_array_equal(
+        back.predict_proba(post_rows), classifier.predict_proba(post_rows)
+    )
+
+
+@pytest.mark.parametrize("name", VECTORS)
+def test_deviations_that_are_not_above_zero_are_refused(name: str, post_rows: Rows) -> None:
+    model = _model(post_rows, dict.fromkeys(VECTORS, 1.0)).model
+    deviation = f"blocks.{name}.deviation"
+    weights = {**model.state_dict(), deviation: torch.zeros(INPUTS[name].width)}
+    with pytest.raises(ModelError, match=f"'{deviation}' above 0"):
+        _refuse_unsound(Path("weights"), model, weights)
 
 
 class _Made:

@@ -213,7 +213,6 @@ SCENARIOS: dict[str, dict[str, Any]] = {
         "blocks.image": 0.5,
         "blocks.lexical": 2.0,
         "blocks.tfidf": 0.5,
-        "fusion.hidden": 0,
     },
     "concat over frozen checkpoints, with projection and contrast": {
         **TINY_TEXT,

@@ -215,8 +215,8 @@ def test_lines_say_the_same_to_people(tmp_path: Path) -> None:
         "groups across splits: 0",
         "groups with different labels: 1",
         "  d0 (0), d1 (1): same text",
-        "the English lexicon of blocks.lexical knows a word in 0% of the texts; features of feeling are"
-        " zero for the others",
+        "the English lexicon of blocks.lexical knows a word in 0% of the texts; features of feeling"
+        " are zero for the others",
     ]
 
 

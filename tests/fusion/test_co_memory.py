@@ -161,6 +161,18 @@ def test_a_post_alone_gets_what_it_gets_among_longer_posts(
         torch.testing.assert_close(joined.fused[post : post + 1], alone.fused)
 
 
+def test_more_vectors_stand_behind_the_last_glimpses(text: Embeddings, image: Embeddings) -> None:
+    torch.manual_seed(0)
+    fusion = CoMemory(TEXT_DIM, IMAGE_DIM, HIDDEN, 0.3, more_dims=[3, 2]).eval()
+    more = [sequence((1, 1, 1, 1), dim, seed=dim) for dim in (3, 2)]
+    nothing = [replace(part, pooled=torch.zeros_like(part.pooled)) for part in more]
+
+    difference = fusion(text, image, *more).fused - fusion(text, image, *nothing).fused
+
+    joined = torch.cat([part.pooled for part in more], dim=1)
+    torch.testing.assert_close(difference, joined @ fusion.project.weight[:, 2 * HIDDEN :].T)
+
+
 def test_a_post_without_any_token_stays_finite(text: Embeddings, image: Embeddings) -> None:
     assert text.mask is not None
     mask = text.mask & (torch.arange(4) != 2)[:, None]

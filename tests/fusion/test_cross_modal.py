@@ -114,6 +114,19 @@ def test_it_equals_the_equations_whatever_lies_beyond_the_masks(
 
 
 @double_precision
+def test_more_vectors_stand_last(text: Embeddings, image: Embeddings) -> None:
+    settings = FusionSettings(name="cross_modal", hidden=7, reader_width=6, shared_width=4)
+    fusion: Any = CrossModal(TEXT_DIM, LAYERS, IMAGE_DIM, settings, [3]).eval()
+    more, heard = sequence((1, 1, 1, 1), 3, seed=3), list[Tensor]()
+    fusion.project.register_forward_hook(lambda layer, given, out: heard.append(given[0]))
+
+    joined = fusion(text, image, more)
+
+    last = [joined.image, joined.text, more.pooled]
+    torch.testing.assert_close(heard[0][:, 2 * 4 :], torch.cat(last, dim=1))
+
+
+@double_precision
 def test_released_attends_across_the_posts_of_a_batch(text: Embeddings, image: Embeddings) -> None:
     fusion: Any = make_fusion(fidelity="released")
 
