@@ -22,7 +22,7 @@ from postsense.prediction.classifier import AnyClassifier, Predictions
 from postsense.predictor import Predictor
 from postsense.progress import Progress, silent
 from postsense.runs.fitting import started
-from postsense.runs.training import load_run
+from postsense.runs.training import load_run, named_runs
 from postsense.saving.folder import save_model
 from postsense.saving.places import from_root
 from postsense.training.ensemble.resolving import resolve_ensemble
@@ -150,10 +150,11 @@ class PostClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             required: Any = {"require": ("label",), "optional": ("split",)}
             held_out = given_posts(validation, self.posts, config, **required, **how)
         splits = split_for_method(table, held_out, config)
-        config = resolve_ensemble(config, splits)
+        runs = named_runs(config)
+        config = resolve_ensemble(config, splits, runs)
         progress = self.progress if is_main() else silent
-        with started(config, lambda: prepare_splits(splits, config, progress)) as start:
-            fitted = fit_classifier(splits, start.prepared, config, start.folder, progress)
+        with started(config, lambda: prepare_splits(splits, config, progress, runs)) as start:
+            fitted = fit_classifier(splits, start.prepared, config, start.folder, progress, runs)
         self.classifiers = (fitted.classifier,)
         return self
 

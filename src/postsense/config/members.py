@@ -1,10 +1,12 @@
 """The members of an ensemble by name → the settings that each is trained by."""
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from postsense.config.loading import merge, parse_said, preset_settings
+from postsense.config.loading import merge, parse_said, preset_names, preset_settings
 from postsense.config.run import Config
-from postsense.errors import ConfigError
+from postsense.errors import ConfigError, nearest
 
 _OF_ALL = {"seed", "data", "encoders"}  # what members have from the ensemble
 
@@ -16,6 +18,9 @@ def member_config(config: Config, name: str) -> Config:
     attend to comments.
     Raises: ConfigError: no such preset, or one that does not go together with the rest.
     """
+    if name not in preset_names():
+        where, expected = f"ensemble.members, '{name}'", "a preset, or the folder of a run"
+        raise ConfigError(where, expected, "neither", nearest(name, preset_names()))
     shared: dict[str, Any] = config.model_dump(mode="python", include=_OF_ALL)
     merge(shared, preset_settings(name))
     try:
@@ -29,9 +34,16 @@ def member_config(config: Config, name: str) -> Config:
     return _commented(member, config)
 
 
-def member_configs(config: Config) -> dict[str, Config]:
-    """The settings of every member, by name."""
-    return {name: member_config(config, name) for name in config.ensemble.members}
+def member_configs(config: Config, known: Mapping[str, Config] | None = None) -> dict[str, Config]:
+    """The settings of every member, by name. known: those of members that are runs."""
+    known = known or {}
+    names = config.ensemble.members
+    return {name: known[name] if name in known else member_config(config, name) for name in names}
+
+
+def is_run(name: str) -> bool:
+    """Whether a member is named by the folder of a run or of a model."""
+    return name not in preset_names() and Path(name).expanduser().is_dir()
 
 
 def _commented(member: Config, config: Config) -> Config:

@@ -22,16 +22,18 @@ import pyarrow as pa
 
 from postsense.config import Config
 from postsense.config.local import NO_LOCAL_SETTINGS, LocalSettings
+from postsense.config.members import is_run
 from postsense.data.bad_rows import BadRow
 from postsense.data.label_kinds import arrow_labels
 from postsense.data.splitting import Splits
-from postsense.errors import RunError
+from postsense.errors import ConfigError, RunError
 from postsense.evaluation.evaluate import distances_of, metrics_of
 from postsense.evaluation.metrics import HEADLINE, positive_number
 from postsense.inputs.preparation import PreparedPosts
 from postsense.posts import Posts
 from postsense.prediction.classifier import (
     AnyClassifier,
+    Classifier,
     predict_rows,
     predictions_from,
 )
@@ -40,7 +42,7 @@ from postsense.runs.fitting import Claim, TrainedSeed, started, train_once
 from postsense.runs.folder import as_started, describe_run, read_json
 from postsense.saving.folder import load_model
 from postsense.saving.places import from_root
-from postsense.training.ensemble.resolving import resolve_ensemble
+from postsense.training.ensemble.resolving import Runs, resolve_ensemble
 from postsense.training.fitted import Fitted
 from postsense.training.fitting import (
     fit_classifier,
@@ -86,15 +88,15 @@ def train_run(
         command writes to it.
     """
     config = as_started(folder, from_root(config))
-    splits = split_for_method(posts, validation, config)
-    config = resolve_ensemble(config, splits)
+    splits, runs = split_for_method(posts, validation, config), named_runs(config)
+    config = resolve_ensemble(config, splits, runs)
     description = describe_run(config, splits)
     claim = Claim(folder, "train", config, description["fingerprint"], lambda _: description)
     metrics = {}
-    with started(config, lambda: prepare_splits(splits, config, progress), claim) as start:
+    with started(config, lambda: prepare_splits(splits, config, progress, runs), claim) as start:
         for seed in range(config.seed, config.seed + seeds):
             seeded = config.model_copy(update={"seed": seed})
-            train = partial(_train_seed, splits, start.prepared, seeded, progress)
+            train = partial(_train_seed, splits, start.prepared, seeded, progress, runs)
             metrics[seed] = train_once(folder / f"seed-{seed}", train, _read_report)
     fraction, remarks = config.data.train_fraction, remarks_on(posts, splits)
     return RunSummary(folder, splits, fraction, start.prepared.bad, metrics, remarks)
@@ -113,6 +115,23 @@ def load_run(folder: Path, local: LocalSettings = NO_LOCAL_SETTINGS) -> list[Any
     classifiers: list[AnyClassifier] = [load_model(model, local) for model in folders]
     _refuse_different(folder, classifiers)
     return classifiers
+
+
+def named_runs(config: Config) -> Runs:
+    """The classifiers of members of an ensemble that are folders of runs, by the folder.
+
+    Raises: RunError, ModelError: as `load_run`. ConfigError: a run of an ensemble.
+    """
+    runs = {}
+    for name in config.ensemble.members if config.declared_method.combines else ():
+        if is_run(name):
+            loaded = load_run(Path(name).expanduser())
+            models = tuple(one for one in loaded if isinstance(one, Classifier))
+            if len(models) < len(loaded):
+                found, fix = "an ensemble", "Name its members instead."
+                raise ConfigError(f"ensemble.members, '{name}'", "a run of one model", found, fix)
+            runs[name] = models
+    return runs
 
 
 def _warn_of_unfinished(folder: Path) -> None:
@@ -158,10 +177,15 @@ def finished_seeds(folder: Path) -> list[Path]:
 
 
 def _train_seed(
-    splits: Splits, prepared: PreparedPosts, config: Config, progress: Progress, checkpoints: Path
+    splits: Splits,
+    prepared: PreparedPosts,
+    config: Config,
+    progress: Progress,
+    runs: Runs,
+    checkpoints: Path,
 ) -> TrainedSeed:
     """Train one seed and measure it on val and test."""
-    fitted = fit_classifier(splits, prepared, config, checkpoints, progress)
+    fitted = fit_classifier(splits, prepared, config, checkpoints, progress, runs)
     measured = _measure(fitted.classifier, splits, prepared)
     return TrainedSeed(
         fitted.classifier,

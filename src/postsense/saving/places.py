@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from postsense.config import Config, EncoderSettings
+from postsense.config.members import is_run
 from postsense.corpus.manifest import read_manifest
 from postsense.encoders.frozen import FrozenTextEncoder
 from postsense.encoders.pretrained import BUILTIN, checkpoint_folder, fingerprint_folder
@@ -35,12 +36,17 @@ def from_root(config: Config) -> Config:
             encoders[part] = chosen.model_copy(update={"name": str(folder.resolve())})
     corpus, start = config.retrieval.corpus, config.training.start_from
     retrieval = {} if corpus is None else {"corpus": corpus.expanduser().resolve()}
+    members = tuple(
+        str(Path(name).expanduser().resolve()) if is_run(name) else name
+        for name in config.ensemble.members
+    )
     training = {} if start is None else {"start_from": start.expanduser().resolve()}
     return config.model_copy(
         update={
             "encoders": config.encoders.model_copy(update=encoders),
             "retrieval": config.retrieval.model_copy(update=retrieval),
             "training": config.training.model_copy(update=training),
+            "ensemble": config.ensemble.model_copy(update={"members": members}),
         }
     )
 

@@ -24,6 +24,7 @@ from postsense.prediction.classifier import Classifier
 from postsense.progress import Progress, silent
 from postsense.registry.table import load_object
 from postsense.retrieval.borrowing import borrow_for_training
+from postsense.training.ensemble.resolving import NO_RUNS, Runs, configs_of
 from postsense.training.fitted import Fitted
 from postsense.training.labeled import TrainingData
 from postsense.training.trained import Trained
@@ -70,7 +71,9 @@ def remarks_on(posts: Posts, splits: Splits) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def prepare_splits(splits: Splits, config: Config, progress: Progress = silent) -> PreparedPosts:
+def prepare_splits(
+    splits: Splits, config: Config, progress: Progress = silent, runs: Runs = NO_RUNS
+) -> PreparedPosts:
     """Borrow from the corpus, if the settings name one, and encode posts, comments and the rest.
 
     Raises: ConfigError: self-training without a corpus. DataError, CorpusError: too many bad rows,
@@ -91,7 +94,7 @@ def prepare_splits(splits: Splits, config: Config, progress: Progress = silent) 
         borrowed = borrow_for_training(splits.posts, splits.train, held_out, asked, progress)
         return prepare_posts(splits.posts, asked, progress, borrowed, encoders=encoders)
 
-    return with_readings(config, tuple(member_configs(config).values()), prepare)
+    return with_readings(config, tuple(member_configs(config, configs_of(runs)).values()), prepare)
 
 
 def fit_classifier(
@@ -100,8 +103,11 @@ def fit_classifier(
     config: Config,
     folder: Path,
     progress: Progress = silent,
+    runs: Runs = NO_RUNS,
 ) -> Fitted:
     """Train with config.method from config.seed. folder: where checkpoints are kept.
+
+    runs: the classifiers of members of an ensemble that are trained already, by name.
 
     Threads take turns: they share the generator that the seed sets.
     """
@@ -116,7 +122,7 @@ def fit_classifier(
 
         thinned = thin_train(splits, config.data.train_fraction, config.seed)
         train = load_object(config.declared_method.train)
-        fitted: Fitted = train(thinned, prepared, config, folder, progress, train_on)
+        fitted: Fitted = train(thinned, prepared, config, folder, progress, train_on, runs)
         return fitted
 
 

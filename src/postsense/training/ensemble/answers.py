@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from postsense.arrays import Array
 from postsense.config import Config
 from postsense.data.splitting import Splits
+from postsense.evaluation.looking_back import seen_posts
 from postsense.files.tensors import save_tensors
 from postsense.inputs.preparation import PreparedPosts
 from postsense.inputs.readings import read_as
@@ -35,9 +36,12 @@ _HELD_OUT = 0.1  # of what is learned from, to select epochs by where there are 
 
 @dataclass(frozen=True)
 class Answered:
-    """A trained member. probs: (P, K) of the posts of train, unseen; NaN where it was not asked."""
+    """A trained member. probs: (P, K) of the posts of train, unseen; NaN where it was not asked.
 
-    classifier: Classifier
+    classifiers: the seeds of it, one unless it is a run.
+    """
+
+    classifiers: tuple[Classifier, ...]
     probs: Array
     report: dict[str, Any]
 
@@ -70,7 +74,7 @@ def teach_on_vectors(task: Task, config: Config) -> Answered:
     penalty = min(losses, key=lambda each: losses[each])
     learner.teach(model, lesson, penalty)
     classifier = Classifier(asked, classes, model.eval(), task.splits.posts.label_kind)
-    return Answered(classifier, answers[penalty][: len(task.rows)], {"penalty": penalty})
+    return Answered((classifier,), answers[penalty][: len(task.rows)], {"penalty": penalty})
 
 
 def teach_in_steps(task: Task, config: Config, folder: Path, train_on: TrainOn) -> Answered:
@@ -88,7 +92,22 @@ def teach_in_steps(task: Task, config: Config, folder: Path, train_on: TrainOn) 
         probs[held] = _answer_fold(task, config, folder / f"fold-{each}", train_on, held)
     whole = replace(splits, train=task.rows, test=splits.test[:0])
     classifier = train_on(_with_val(whole, task, config), prepared, config, folder / "all")
-    return Answered(classifier, probs, {})
+    return Answered((classifier,), probs, {})
+
+
+def answer_unseen(task: Task, classifiers: tuple[Classifier, ...]) -> Answered:
+    """A member that is trained already, and what it says of posts that it has not learned from.
+
+    Of one that does not know what it has seen, all posts are taken for seen.
+    """
+    prepared = read_as(task.prepared, classifiers[0].config)
+    probs = np.full((len(task.rows), len(task.splits.classes)), np.nan)
+    seen = seen_posts(classifiers, prepared.content_keys[task.rows])
+    new = np.zeros(len(task.rows), dtype=bool) if seen is None else ~seen.trained
+    if new.any():
+        each = [softmax(one.outputs(prepared, task.rows[new]).logits) for one in classifiers]
+        probs[new] = np.mean(each, axis=0)
+    return Answered(classifiers, probs, {"seen": int((~new).sum())})
 
 
 def _answer_fold(task: Task, config: Config, folder: Path, train_on: TrainOn, held: Array) -> Array:

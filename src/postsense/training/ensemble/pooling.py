@@ -10,6 +10,7 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from postsense.arrays import Array
 from postsense.prediction.ensemble import Pool
+from postsense.prediction.inference import softmax
 
 SHIFTS = (0.4, 0.3, 0.2, 0.1)  # tau, the first that costs no accuracy is taken
 _LEAST = 1e-4  # probability whose logarithm is the worst that a post can cost
@@ -110,7 +111,9 @@ def choose_weights(
 
 
 def _losses(answers: Array, labels: Array, weights: Array) -> Array:
-    return post_losses(np.tensordot(weights, answers, axes=1), labels)
+    """The loss of each post by the mean of these weights, neither too sure nor too unsure."""
+    mean = np.tensordot(weights, answers, axes=1)
+    return post_losses(_tempered(mean, _temperature(mean, labels)), labels)
 
 
 def _crossed(fit: Fit, answers: Array, labels: Array, fold: Array) -> Array:
@@ -157,17 +160,18 @@ def _shift(plain: Pool, answers: Array, labels: Array) -> float:
     return 0.0
 
 
+def _tempered(probs: Array, temperature: float) -> Array:
+    """Probabilities^(1/T), which sum to 1 again."""
+    return softmax(np.log(np.clip(probs, 1e-12, None)) / temperature)
+
+
 def _temperature(probs: Array, labels: Array) -> float:
-    """T in [1/2, 2] of the least loss of probabilities^(1/T)."""
-    logs = np.log(np.clip(probs, 1e-12, None))
+    """T in [1/4, 4] of the least loss of probabilities^(1/T)."""
 
     def loss(log_temperature: float) -> float:
-        logits = logs / np.exp(log_temperature)
-        logits -= logits.max(axis=1, keepdims=True)
-        normed = np.exp(logits)
-        return float(post_losses(normed / normed.sum(axis=1, keepdims=True), labels).mean())
+        return float(post_losses(_tempered(probs, np.exp(log_temperature)), labels).mean())
 
-    how: Any = {"bounds": (-np.log(2), np.log(2)), "method": "bounded"}
+    how: Any = {"bounds": (-np.log(4), np.log(4)), "method": "bounded"}
     return float(np.exp(minimize_scalar(loss, **how).x))
 
 

@@ -1,34 +1,46 @@
 """Settings of an ensemble and posts → what it reads of them, and its members by name."""
 
 from collections import Counter
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import numpy as np
 
 from postsense.config import Config
-from postsense.config.members import member_config
+from postsense.config.members import member_configs
 from postsense.data.splitting import Splits
-from postsense.errors import ConfigError
+from postsense.errors import ConfigError, RunError
+from postsense.prediction.classifier import Classifier
 from postsense.registry.efforts import EFFORTS
 from postsense.registry.inputs import INPUTS
 
+Runs = Mapping[str, tuple[Classifier, ...]]
+NO_RUNS: Runs = MappingProxyType({})
 FEW_LABELS = 150  # of a class, on average, below which few members with firm penalties do best
 _WITH_COMMENTS = 0.05  # share of posts from which a post's own comments are read
 _COMMENT_BLOCKS = {"comments": 1.0}
 
 
-def resolve_ensemble(config: Config, splits: Splits) -> Config:
+def resolve_ensemble(config: Config, splits: Splits, runs: Runs = NO_RUNS) -> Config:
     """The settings with what they leave to the posts: the modalities, comments and members.
 
     What no post of train has is not read: pictures, words or comments. Members that would read it
     are left out. Fewer labels than FEW_LABELS a class take the members that are made for few.
+    runs: the classifiers of members that are runs, by name.
     Raises: ConfigError: a member that is named reads what no post has, or is no preset.
+        RunError: a run of other classes.
     """
     if not config.declared_method.combines:
         return config
     config = _with_modalities(config, splits)
     config = _with_comments(config, splits)
     names = config.ensemble.members or _members(config, splits)
-    members = {name: member_config(config, name) for name in names}
+    for name, classifiers in runs.items():
+        _refuse_other_classes(name, classifiers[0], splits)
+    named = config.model_copy(
+        update={"ensemble": config.ensemble.model_copy(update={"members": tuple(names)})}
+    )
+    members = member_configs(named, configs_of(runs))
     if config.ensemble.members:
         for name, member in members.items():
             _refuse_unread(name, config, member)
@@ -37,10 +49,26 @@ def resolve_ensemble(config: Config, splits: Splits) -> Config:
     blocks = {
         block: 1.0
         for block, one in INPUTS.items()
-        if not one.has_column and any(block in members[name].inputs for name in read)
+        if not one.has_column
+        and any(block in members[name].inputs for name in read if name not in runs)
     }
     read_blocks = config.blocks.model_copy(update=blocks)
     return config.model_copy(update={"ensemble": ensemble, "blocks": read_blocks})
+
+
+def configs_of(runs: Runs) -> dict[str, Config]:
+    """The settings by which members that are runs read posts."""
+    return {name: classifiers[0].config for name, classifiers in runs.items()}
+
+
+def _refuse_other_classes(name: str, classifier: Classifier, splits: Splits) -> None:
+    if classifier.classes != splits.classes:
+        raise RunError(
+            f"ensemble.members, '{name}'",
+            f"a run of the classes {list(splits.classes)}",
+            f"one of {list(classifier.classes)}",
+            "Leave it out, or name the label column that it was trained on.",
+        )
 
 
 def _with_modalities(config: Config, splits: Splits) -> Config:

@@ -12,6 +12,7 @@ from postsense.config import Config
 from postsense.config.members import member_configs
 from postsense.data.seen import Seen
 from postsense.data.splitting import Splits
+from postsense.errors import RunError
 from postsense.inputs.preparation import PreparedPosts
 from postsense.prediction.ensemble import Ensemble, Member
 from postsense.prediction.inference import softmax
@@ -21,12 +22,16 @@ from postsense.training.ensemble.answers import (
     Answered,
     Task,
     TrainOn,
+    answer_unseen,
     teach_in_steps,
     teach_on_vectors,
 )
 from postsense.training.ensemble.pooling import choose_pool, choose_weights, headline
+from postsense.training.ensemble.resolving import Runs, configs_of
 from postsense.training.fitted import Fitted
 from postsense.training.folds import folds_of
+
+LEAST_POSTS = 20  # that members are weighed by
 
 
 def train_ensemble(
@@ -36,20 +41,27 @@ def train_ensemble(
     folder: Path,
     progress: Progress,
     train_on: TrainOn,
+    runs: Runs,
 ) -> Fitted:
     """Train every member on folds of train and on all of it; weigh them by what the folds showed.
 
-    train_on: trains one classifier on the train rows of some splits.
+    train_on: trains one classifier on the train rows of some splits. runs: members that are trained
+    already, by name. They answer the posts that they have not seen, and members are weighed by
+    those that all have answered.
+    Raises: RunError: that is none, or too few.
     """
     if config.ensemble.learn_from_val:
         learned = np.union1d(splits.train, splits.val)
         splits = replace(splits, train=learned, val=splits.val[:0])
     task = _task(splits, prepared, config)
-    configs = member_configs(config)
+    configs = member_configs(config, configs_of(runs))
     answered: dict[str, Answered] = {}
     with threadpool_limits(1, user_api="blas"):  # folds take turns on the cores
         for number, (name, member) in enumerate(configs.items()):
-            answered[name] = _teach(task, member, folder / name, train_on)
+            if name in runs:
+                answered[name] = answer_unseen(task, runs[name])
+            else:
+                answered[name] = _teach(task, member, folder / name, train_on)
             progress("members", number + 1, len(configs))
     ensemble, report = _weigh(task, config, answered)
     return Fitted(ensemble, {**_no_phase(), **report})
@@ -78,7 +90,7 @@ def _weigh(
 ) -> tuple[Ensemble, dict[str, Any]]:
     """The ensemble, of members that have a weight, and what is reported."""
     splits, prepared = task.splits, task.prepared
-    members = [Member(name, (one.classifier,)) for name, one in answered.items()]
+    members = [Member(name, one.classifiers) for name, one in answered.items()]
     probs = np.stack([one.probs for one in answered.values()])  # (M, P, K)
     labels, fold = task.labels, task.fold
     val = np.intersect1d(splits.val, prepared.usable)
@@ -88,6 +100,7 @@ def _weigh(
         labels = np.concatenate([labels, _labels(splits, prepared, val)])
         fold = np.concatenate([fold, np.full(len(val), -1)])
     asked = np.isfinite(probs).all(axis=(0, 2))
+    _refuse_few(config, asked, labels)
     prior = np.bincount(task.labels, minlength=len(splits.classes)) / len(task.labels)
     known = (probs[:, asked], labels[asked])
     chosen = choose_weights(*known, fold[asked], _subsets(config, members), config.ensemble.pooling)
@@ -121,6 +134,18 @@ def _weigh(
     )
     kind, left = splits.posts.label_kind, tuple(members[number] for number in kept)
     return Ensemble(config, splits.classes, left, pool, kind, seen), report
+
+
+def _refuse_few(config: Config, asked: Array, labels: Array) -> None:
+    """Refuse to weigh members by hardly any posts, since runs among them have seen the others."""
+    if asked.sum() >= LEAST_POSTS or asked.all():
+        return
+    raise RunError(
+        f"ensemble.members, {list(config.ensemble.members)}",
+        f"at least {LEAST_POSTS} labelled posts of train and val that no member was trained on",
+        f"{int(asked.sum())} of {len(labels)}",
+        "Add val rows, or name the presets of the runs: they are trained on folds.",
+    )
 
 
 def _subsets(config: Config, members: list[Member]) -> dict[str, Array]:
