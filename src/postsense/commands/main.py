@@ -459,10 +459,20 @@ def _train(table: Path, out: Path, config: "Config", validation: Path | None, se
     if validation is not None:
         held_out = _load(validation, config, require=("label",), optional=("split",), reads=reads)
     with _progress() as progress:
-        summary = train_run(posts, config, out, seeds=seeds, validation=held_out, progress=progress)
+        how: Any = {"seeds": seeds, "validation": held_out, "progress": progress}
+        summary = train_run(posts, config, out, **how, announce=_announce)
     if is_main():
         print_run(summary)
     part_ways()
+
+
+def _announce(config: "Config", posts: int) -> None:
+    """Say what an ensemble takes before it takes it."""
+    from postsense.commands.ensembles import announcement
+    from postsense.commands.terminal import say
+
+    if config.declared_method.combines and is_main():
+        say(announcement(config, posts))
 
 
 def _run_command(*words: object) -> None:

@@ -14,6 +14,7 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
+from postsense.commands.ensembles import member_table, pool_line
 from postsense.escaping import json_line, shown
 from postsense.evaluation.looking_back import told
 from postsense.evaluation.metrics import HEADLINE
@@ -94,12 +95,18 @@ def print_run(summary: "RunSummary") -> None:
     for remark in summary.remarks:
         console.print(remark)
     print_bad_rows(summary.bad, len(splits.posts), summary.folder / "bad_rows.jsonl")
-    table = Table("seed", "split", *TITLES.values(), "best epoch")
+    for metrics in summary.metrics.values():
+        if "members" in metrics:
+            console.print(member_table(metrics))
+            console.print(pool_line(metrics))
+    in_steps = any(metrics["epochs"] for metrics in summary.metrics.values())
+    table = Table("seed", "split", *TITLES.values(), *(["best epoch"] if in_steps else []))
     for seed, metrics in summary.metrics.items():
-        for split in ("val", "test"):
+        for split in ("folds", "val", "test"):
             if split in metrics:
                 scores = [f"{metrics[split][name]:.4f}" for name in TITLES]
-                table.add_row(str(seed), split, *scores, str(metrics["best_epoch"]))
+                epoch = [str(metrics["best_epoch"])] if in_steps else []
+                table.add_row(str(seed), split, *scores, *epoch)
     console.print(table)
     for split in ("val", "test"):
         measured = [metrics[split] for metrics in summary.metrics.values() if split in metrics]

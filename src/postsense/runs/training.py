@@ -12,6 +12,7 @@ seed-N/checkpoints/    only while the seed is unfinished
 
 import logging
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -78,18 +79,23 @@ def train_run(
     seeds: int = 1,
     validation: Posts | None = None,
     progress: Progress = silent,
+    announce: Callable[[Config, int], None] | None = None,
 ) -> RunSummary:
     """Train config.seed and the seeds - 1 numbers after it; finished seeds are not trained again.
 
     A run that was killed goes on where it stopped when called again with the same arguments. Of
     several processes the main one alone writes to the folder.
 
+    announce: is told the settings, with what was left to the posts, and how many posts there are
+        to learn from, before any of them is encoded.
     Raises: RunError: the folder holds a run with other settings or other posts. BusyError: another
         command writes to it.
     """
     config = as_started(folder, from_root(config))
     splits, runs = split_for_method(posts, validation, config), named_runs(config)
     config = resolve_ensemble(config, splits, runs)
+    if announce is not None:
+        announce(config, len(splits.train))
     description = describe_run(config, splits)
     claim = Claim(folder, "train", config, description["fingerprint"], lambda _: description)
     metrics = {}

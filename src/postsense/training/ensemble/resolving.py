@@ -1,5 +1,6 @@
 """Settings of an ensemble and posts → what it reads of them, and its members by name."""
 
+import logging
 from collections import Counter
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -13,7 +14,9 @@ from postsense.errors import ConfigError, RunError
 from postsense.prediction.classifier import Classifier
 from postsense.registry.efforts import EFFORTS
 from postsense.registry.inputs import INPUTS
+from postsense.training.ensemble.costs import affordable
 
+logger = logging.getLogger(__name__)
 Runs = Mapping[str, tuple[Classifier, ...]]
 NO_RUNS: Runs = MappingProxyType({})
 FEW_LABELS = 150  # of a class, on average, below which few members with firm penalties do best
@@ -45,6 +48,8 @@ def resolve_ensemble(config: Config, splits: Splits, runs: Runs = NO_RUNS) -> Co
         for name, member in members.items():
             _refuse_unread(name, config, member)
     read = [name for name, member in members.items() if _is_there(config, member)]
+    if not config.ensemble.members:
+        read = _affordable(config, {name: members[name] for name in read}, len(splits.train))
     ensemble = config.ensemble.model_copy(update={"members": tuple(read)})
     blocks = {
         block: 1.0
@@ -100,6 +105,19 @@ def _members(config: Config, splits: Splits) -> tuple[str, ...]:
     if len(labels) < FEW_LABELS * len(Counter(labels)) and config.fusion.name == "concat":
         return effort.few
     return (*effort.members, *effort.alone)
+
+
+def _affordable(config: Config, members: dict[str, Config], posts: int) -> list[str]:
+    """The members that there is time for; the others are named in a warning."""
+    kept = affordable(config, members, posts)
+    left_out = [name for name in members if name not in kept]
+    if left_out:
+        logger.warning(
+            "effort '%s' leaves out %s: too slow for %d posts; name them in ensemble.members to"
+            " have them all the same",
+            *(config.ensemble.effort, ", ".join(left_out), posts),
+        )
+    return list(kept)
 
 
 def _is_there(config: Config, member: Config) -> bool:
