@@ -14,7 +14,8 @@ _OF_ALL = {"seed", "data", "encoders"}  # what members have from the ensemble
 def member_config(config: Config, name: str) -> Config:
     """The settings of a member: those of the preset, on posts that are read as the ensemble's.
 
-    Encoders are the ensemble's unless the preset names others; a corpus lends to members that
+    One that puts words and picture side by side reads one of them where the ensemble does. Encoders
+    are the ensemble's unless the preset names others; a corpus lends to members that
     attend to comments.
     Raises: ConfigError: no such preset, or one that does not go together with the rest.
     """
@@ -23,6 +24,9 @@ def member_config(config: Config, name: str) -> Config:
         raise ConfigError(where, expected, "neither", nearest(name, preset_names()))
     shared: dict[str, Any] = config.model_dump(mode="python", include=_OF_ALL)
     merge(shared, preset_settings(name))
+    fusion = {"name": "concat", **shared.get("fusion", {})}
+    if fusion["name"] == "concat":  # of words and picture, what there is
+        merge(shared, {"fusion": {"name": config.fusion.name}})
     try:
         member = parse_said(shared, ())
     except ConfigError as error:

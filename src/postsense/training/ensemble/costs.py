@@ -1,7 +1,7 @@
 """An ensemble and a number of posts → about how long it trains, and which members that leaves out.
 
-The figures were measured on two cores of an AMD EPYC, idle; they decide nothing but what is left out
-of tables that are much larger, and so are the same on every machine.
+The figures were measured on two cores of an AMD EPYC, idle. They decide nothing but what is left
+out of tables that are much larger, and so are the same on every machine.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ _START = 8.0  # seconds of starting, measuring and writing
 
 @dataclass(frozen=True)
 class Cost:
-    """seconds: by member, of folds and the whole; encoding: once, with all else that is not theirs."""
+    """seconds: by member, of folds and the whole. encoding: once, with all that is not theirs."""
 
     seconds: dict[str, float]
     encoding: float

@@ -102,9 +102,9 @@ def _with_comments(config: Config, splits: Splits) -> Config:
 def _members(config: Config, splits: Splits) -> tuple[str, ...]:
     effort = EFFORTS[config.ensemble.effort]
     labels = [splits.posts.column("label")[row] for row in splits.train]
-    if len(labels) < FEW_LABELS * len(Counter(labels)) and config.fusion.name == "concat":
+    if len(labels) < FEW_LABELS * len(Counter(labels)):
         return effort.few
-    return (*effort.members, *effort.alone)
+    return (*effort.members, *(effort.alone if config.fusion.name == "concat" else ()))
 
 
 def _affordable(config: Config, members: dict[str, Config], posts: int) -> list[str]:
