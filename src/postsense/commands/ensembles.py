@@ -51,6 +51,7 @@ def pool_line(report: Mapping[str, Any]) -> str:
         )
     ways = {
         "equal": "members count alike",
+        "borrowed comments too": "members count alike, one with borrowed comments among them",
         "selection": "members were added one by one, as often as each helped",
         "stacking": "members have the weights of the least loss",
         "words alone": "the pictures do not help: members that read words count alike",

@@ -158,13 +158,14 @@ def _subsets(config: Config, members: list[Member]) -> dict[str, Array]:
     everything = np.array([name not in alone for name in names])
     if not everything.any() or not set(names) & alone or not by_default:
         everything = np.ones(len(names), dtype=bool)
-    subsets = {"equal": everything}
+    borrows = np.array([member.config.borrows_comments for member in members])
+    subsets = {"equal": everything & ~borrows if (everything & ~borrows).any() else everything}
+    if (everything & borrows).any():
+        subsets["borrowed comments too"] = everything
     for name, modality in (("words alone", "text"), ("pictures alone", "image")):
         mask = np.array([found == {modality} for found in modalities])
         if mask.any() and not mask.all():
             subsets[name] = mask
-    if "image" not in config.inputs or "text" not in config.inputs:
-        return {"equal": np.ones(len(names), dtype=bool)}
     return subsets
 
 
