@@ -22,7 +22,7 @@ from postsense.saving.weights import _refuse_unsound
 from postsense.training.labeled import TrainingData, new_model
 
 Rows = list[dict[str, Any]]
-VECTORS = [name for name, one in INPUTS.items() if not one.has_column]
+VECTORS = [name for name, one in INPUTS.items() if not one.has_column and one.of == "text"]
 READERS = [name for name, fusion in FUSIONS.items() if set(VECTORS) <= set(fusion.may_read)]
 BOTH = dict.fromkeys((f"blocks.{name}" for name in VECTORS), 0.5)
 QUICK = {"training.epochs": 1, "training.device": "cpu"}

@@ -20,8 +20,8 @@ from postsense.prediction.inference import predict_outputs
 from postsense.runs.folder import read_json
 from postsense.runs.training import train_run
 from postsense.training.clusters import cluster_vectors, equal_scaled
+from postsense.training.fitted import Fitted
 from postsense.training.fitting import (
-    Fitted,
     fit_classifier,
     prepare_splits,
     split_for_method,
