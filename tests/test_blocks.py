@@ -23,7 +23,11 @@ from postsense.training.labeled import TrainingData, new_model
 
 Rows = list[dict[str, Any]]
 VECTORS = [name for name, one in INPUTS.items() if not one.has_column and one.of == "text"]
-READERS = [name for name, fusion in FUSIONS.items() if set(VECTORS) <= set(fusion.may_read)]
+READERS = [
+    name
+    for name, fusion in FUSIONS.items()
+    if set(VECTORS) <= set(fusion.may_read) and "text" in fusion.reads
+]
 BOTH = dict.fromkeys((f"blocks.{name}" for name in VECTORS), 0.5)
 QUICK = {"training.epochs": 1, "training.device": "cpu"}
 
