@@ -6,12 +6,17 @@ from typing import Any
 import pyarrow as pa
 
 from postsense.prediction.classifier import AnyClassifier
+from postsense.training.unseen import Unseen
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A classifier and how it was trained. report: JSON. pseudo_labels: None without any."""
+    """A classifier and how it was trained. report: JSON. pseudo_labels: None without any.
+
+    unseen: what was said of posts of folds before they were learned from; None without folds.
+    """
 
     classifier: AnyClassifier
     report: dict[str, Any] = field(default_factory=dict)
     pseudo_labels: pa.Table | None = None
+    unseen: Unseen | None = None

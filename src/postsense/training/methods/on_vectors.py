@@ -11,10 +11,12 @@ from postsense.progress import Progress, silent
 from postsense.registry.table import load_object
 from postsense.training.checkpoint import PhaseState
 from postsense.training.comment_dropout import with_fresh_twins
+from postsense.training.ensemble.pooling import headline
 from postsense.training.folds import folds_of
 from postsense.training.labeled import TrainingData, new_model
 from postsense.training.learners.learner import Fold, Learner, Lesson
 from postsense.training.trained import Trained
+from postsense.training.unseen import Unseen
 from postsense.training.vectors import lesson_of
 
 FOLDS = 5
@@ -33,7 +35,7 @@ def train_on_vectors(
     model = new_model(data, asked)
     posts = with_fresh_twins(data.train, config.comments.absence)
     lesson = lesson_of(model, posts, len(data.classes))
-    penalty, losses = penalty_of(config), dict[float, float]()
+    penalty, losses, unseen = penalty_of(config), dict[float, float](), None
     if penalty is None:
         assert data.train.labels is not None and data.contents is not None
         fold = folds_of(data.train.labels, data.contents, FOLDS, config.seed)
@@ -42,10 +44,16 @@ def train_on_vectors(
         )
         losses = {each: mean_loss(answers[each], lesson) for each in learner.penalties}
         penalty = min(losses, key=lambda each: losses[each])
+        unseen = Unseen(data.train.rows, answers[penalty][: len(data.train)])
     learner.teach(model, lesson, penalty)
     progress("train", 1, 1)
     report = {"penalty": penalty, "fold_losses": {str(each): loss for each, loss in losses.items()}}
-    return Trained(model.eval(), PhaseState(), report, config=asked)
+    if unseen is not None:
+        report["folds"] = {
+            "posts": len(data.train),
+            **headline(unseen.probs, lesson.labels[: len(data.train)]),
+        }
+    return Trained(model.eval(), PhaseState(), report, config=asked, unseen=unseen)
 
 
 def learner_of(config: Config) -> Learner:
