@@ -52,5 +52,5 @@ def _title(seed: int, reports: Reports) -> str:
 
 
 def _mean(measured: Sequence[Mapping[str, Any]], part: str, metric: str) -> str:
-    scores = [one[part][metric] for one in measured if part in one]
+    scores = [one[part][metric] for one in measured if metric in one.get(part, {})]
     return f"{np.mean(scores):.4f}" if scores else "-"

@@ -52,7 +52,8 @@ def compare_run_folders(
     local: settings of whoever compares, such as the columns of that table.
     Raises: RunError: a run is missing or damaged, has no predictions on the split, or the runs
         were measured on different posts, or on others than the table's, or lack a baseline.
-        DataError: see `load_posts` and `group_posts`. ConfigError: one of by and table without the other.
+        DataError: see `load_posts` and `group_posts`. ConfigError: one of by and table without the
+        other.
     """
     if (by is None) != (table is None):
         found = "only a table" if by is None else "only a column"

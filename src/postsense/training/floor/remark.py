@@ -1,5 +1,6 @@
 """A model's answers and simple ones → a sentence, where the model does not stand above them."""
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from postsense.training.floor.answers import SIMPLEST_FIRST
 
 LEAST_POSTS = 50  # fewer tell nothing
 CLEARLY = 2.0  # standard errors by which one model of several must know more than nothing
+_ROUNDING = 1e-12
 RESULT = "result"
 RANDOM = "labels look random: no model beats guessing the most frequent class"
 
@@ -89,8 +91,10 @@ def knows_something(measured: Measured, name: str) -> bool:
 
 def _errors_above_0(differences: Array) -> float:
     """How many standard errors a mean of (N,) is above 0."""
-    mean, error = differences.mean(), differences.std() / np.sqrt(len(differences))
-    return float(mean / error) if error > 0 else float(np.sign(mean)) * np.inf if mean else 0.0
+    mean, error = float(differences.mean()), float(differences.std() / np.sqrt(len(differences)))
+    if abs(mean) < _ROUNDING:
+        return 0.0
+    return mean / error if error > _ROUNDING else math.copysign(math.inf, mean)
 
 
 def _sentence(measured: Measured, name: str) -> str:

@@ -64,7 +64,7 @@ def train_ensemble(
             else:
                 answered[name] = _teach(task, member, folder / name, train_on)
             progress("members", number + 1, len(configs))
-    return _weigh(task, config, answered)
+    return _weigh(task, config, answered, runs)
 
 
 def _teach(task: Task, config: Config, folder: Path, train_on: TrainOn) -> Answered:
@@ -85,7 +85,7 @@ def _labels(splits: Splits, prepared: PreparedPosts, rows: Array) -> Array:
     return labels
 
 
-def _weigh(task: Task, config: Config, answered: dict[str, Answered]) -> Fitted:
+def _weigh(task: Task, config: Config, answered: dict[str, Answered], runs: Runs) -> Fitted:
     """The ensemble, of members that have a weight, and what is reported."""
     splits, prepared = task.splits, task.prepared
     members = [Member(name, one.classifiers) for name, one in answered.items()]
@@ -98,7 +98,8 @@ def _weigh(task: Task, config: Config, answered: dict[str, Answered]) -> Fitted:
         labels = np.concatenate([labels, _labels(splits, prepared, val)])
         fold = np.concatenate([fold, np.full(len(val), -1)])
     asked = np.isfinite(probs).all(axis=(0, 2))
-    _refuse_few(config, asked, labels)
+    if runs:
+        _refuse_few(config, asked, labels)
     prior = np.bincount(task.labels, minlength=len(splits.classes)) / len(task.labels)
     known = (probs[:, asked], labels[asked])
     chosen = choose_weights(*known, fold[asked], _subsets(config, members), config.ensemble.pooling)
@@ -157,13 +158,14 @@ def _subsets(config: Config, members: list[Member]) -> dict[str, Array]:
     everything = np.array([name not in alone for name in names])
     if not everything.any() or not set(names) & alone or not by_default:
         everything = np.ones(len(names), dtype=bool)
-    subsets = {"equal": everything}
+    borrows = np.array([member.config.borrows_comments for member in members])
+    subsets = {"equal": everything & ~borrows if (everything & ~borrows).any() else everything}
+    if (everything & borrows).any():
+        subsets["borrowed comments too"] = everything
     for name, modality in (("words alone", "text"), ("pictures alone", "image")):
         mask = np.array([found == {modality} for found in modalities])
         if mask.any() and not mask.all():
             subsets[name] = mask
-    if "image" not in config.inputs or "text" not in config.inputs:
-        return {"equal": np.ones(len(names), dtype=bool)}
     return subsets
 
 

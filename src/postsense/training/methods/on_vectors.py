@@ -1,12 +1,16 @@
 """Methods `regression` and `ridge`: a head that is fitted in one go to vectors that stay."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.special import xlogy
 
 from postsense.arrays import Array
 from postsense.config import Config
+from postsense.inputs.batches import PostDataset
 from postsense.progress import Progress, silent
 from postsense.registry.table import load_object
 from postsense.training.checkpoint import PhaseState
@@ -35,25 +39,42 @@ def train_on_vectors(
     model = new_model(data, asked)
     posts = with_fresh_twins(data.train, config.comments.absence)
     lesson = lesson_of(model, posts, len(data.classes))
-    penalty, losses, unseen = penalty_of(config), dict[float, float](), None
-    if penalty is None:
-        assert data.train.labels is not None and data.contents is not None
-        fold = folds_of(data.train.labels, data.contents, FOLDS, config.seed)
-        answers = learner.answers(
-            lesson, folds_in(posts.rows, data.train.rows, fold), learner.penalties
-        )
-        losses = {each: mean_loss(answers[each], lesson) for each in learner.penalties}
-        penalty = min(losses, key=lambda each: losses[each])
-        unseen = Unseen(data.train.rows, answers[penalty][: len(data.train)])
-    learner.teach(model, lesson, penalty)
+    given = penalty_of(config)
+    chosen = _Choice(given) if given is not None else _choose(learner, lesson, data, posts, config)
+    learner.teach(model, lesson, chosen.penalty)
     progress("train", 1, 1)
-    report = {"penalty": penalty, "fold_losses": {str(each): loss for each, loss in losses.items()}}
-    if unseen is not None:
-        report["folds"] = {
-            "posts": len(data.train),
-            **headline(unseen.probs, lesson.labels[: len(data.train)]),
-        }
-    return Trained(model.eval(), PhaseState(), report, config=asked, unseen=unseen)
+    state, report = PhaseState(), {"penalty": chosen.penalty, **chosen.report}
+    return Trained(model.eval(), state, report, config=asked, unseen=chosen.unseen)
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """A penalty, and what folds showed of it where they chose it."""
+
+    penalty: float
+    report: Mapping[str, Any] = field(default_factory=lambda: {"fold_losses": {}})
+    unseen: Unseen | None = None
+
+
+def _choose(
+    learner: Learner, lesson: Lesson, data: TrainingData, posts: PostDataset, config: Config
+) -> _Choice:
+    """The penalty of the least loss on folds. posts: of the lesson, those of train come first."""
+    train = data.train
+    assert train.labels is not None and data.contents is not None
+    fold = folds_of(train.labels, data.contents, FOLDS, config.seed)
+    folds = folds_in(posts.rows, train.rows, fold)
+    answers = learner.answers(lesson, folds, learner.penalties)
+    losses = {each: mean_loss(answers[each], lesson) for each in learner.penalties}
+    penalty = least_loss(losses)
+    probs = answers[penalty][: len(train)]
+    known = np.isfinite(probs).all(axis=1)
+    unseen, labels = Unseen(train.rows[known], probs[known]), train.labels[known]
+    report = {
+        "fold_losses": {str(each): loss for each, loss in losses.items() if np.isfinite(loss)},
+        "folds": {"posts": len(labels), **headline(unseen.probs, labels)},
+    }
+    return _Choice(penalty, report, unseen)
 
 
 def learner_of(config: Config) -> Learner:
@@ -72,16 +93,25 @@ def folds_in(rows: Array, posts: Array, fold: Array) -> list[Fold]:
     place = np.zeros(int(posts.max()) + 1, dtype=np.int64)
     place[posts] = fold
     of_row = place[rows]
-    return [
+    found = [
         Fold(np.flatnonzero(of_row != each), np.flatnonzero(of_row == each))
         for each in np.unique(fold)
     ]
+    return [each for each in found if len(each.learned)]
 
 
 def mean_loss(probs: Array, lesson: Lesson) -> float:
-    """Mean cross-entropy, in nats, of probabilities (N, K), by the weights of the posts."""
+    """Mean cross-entropy, in nats, of probabilities (N, K), by weights of posts; NaN of none."""
     losses = -xlogy(lesson.targets, np.clip(probs, 1e-4, 1)).sum(axis=1)
-    return float(np.average(losses, weights=lesson.weights))
+    asked = np.isfinite(losses)
+    return (
+        float(np.average(losses[asked], weights=lesson.weights[asked])) if asked.any() else np.nan
+    )
+
+
+def least_loss(losses: Mapping[float, float]) -> float:
+    """The penalty of the least loss; the largest where none is known."""
+    return min(losses, key=lambda each: (np.nan_to_num(losses[each], nan=np.inf), -each))
 
 
 def penalty_of(config: Config) -> float | None:
