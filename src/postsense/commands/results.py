@@ -19,7 +19,7 @@ def results_table(reports: Reports) -> Table:
     for report in reports.values():
         for name, measured in report.get("baselines", {}).items():
             beside.setdefault(name, []).append(measured)
-    table = Table("", "", *results, *beside)
+    table = Table("split", "metric", *results, *beside)
     for part in PARTS:
         title = part
         for metric, named in METRICS.items():

@@ -12,9 +12,9 @@ from postsense.arrays import Array
 from postsense.config import Config
 from postsense.data.label_kinds import arrow_labels
 from postsense.data.splitting import Splits, thin_train
+from postsense.evaluation.compare import RunPredictions, seed_scores
 from postsense.inputs.preparation import PreparedPosts
 from postsense.progress import Progress, silent
-from postsense.training.ensemble.pooling import headline
 from postsense.training.floor.answers import Questions, SimpleAnswer, answer_simply
 from postsense.training.floor.features import simple_features
 from postsense.training.floor.remark import Measured, remark_on_floor
@@ -141,7 +141,11 @@ def floor_table(floor: Floor) -> pa.Table | None:
 def _scores(floor: Floor, name: str, rows: Array) -> dict[str, float] | None:
     """Headline metrics; None where there were no folds to answer."""
     probs = floor.probs(name, rows)
-    return headline(probs, floor.labels_of(rows)) if np.isfinite(probs).all() else None
+    if not np.isfinite(probs).all():
+        return None
+    predicted = probs.argmax(axis=1)[None]
+    run = RunPredictions(name, (), (0,), floor.labels_of(rows), predicted, probs.shape[1])
+    return {metric: float(score) for metric, [score] in seed_scores(run).items()}
 
 
 def _measured(

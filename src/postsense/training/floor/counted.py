@@ -43,16 +43,14 @@ def merged(vectors: csr_array, learned: Array) -> csr_array:
     alone = np.bincount(known.col, minlength=vectors.shape[1]) == 1
     kept = np.flatnonzero(~alone)
     single = alone[known.col]
-    posts, words, values = known.row[single], known.col[single], known.data[single]
-    lengths = np.sqrt(np.bincount(posts, values.astype(np.float64) ** 2, len(learned)))
-    rows, columns = (
-        np.concatenate([kept, words]),
-        np.concatenate([np.arange(len(kept)), len(kept) + posts]),
-    )
-    numbers = np.concatenate([np.ones(len(kept)), values / lengths[posts]])
-    turned = csr_array(
-        (numbers, (rows, columns)), shape=(vectors.shape[1], len(kept) + len(learned))
-    )
+    owners, place = np.unique(known.row[single], return_inverse=True)
+    words, values = known.col[single], known.data[single].astype(np.float64)
+    lengths = np.sqrt(np.bincount(place, values**2, len(owners)))
+    rows = np.concatenate([kept, words])
+    columns = np.concatenate([np.arange(len(kept)), len(kept) + place])
+    numbers = np.concatenate([np.ones(len(kept)), values / lengths[place]])
+    shape = (vectors.shape[1], len(kept) + len(owners))
+    turned = csr_array((numbers, (rows, columns)), shape=shape)
     return csr_array(vectors @ turned).astype(np.float32)
 
 

@@ -81,10 +81,10 @@ def _encode(
 
 def frozen_encoders(config: Config) -> EncoderSettings:
     """The settings of encoders that give a vector of words, or of a picture, by themselves."""
-    encoders, joint = config.encoders, config.fusion.declared.is_joint
+    encoders, joint = config.encoders, config.fusion.declared.encodes
     text, image = TextEncoderSettings(), ImageEncoderSettings()
-    if not joint and encoders.text.declared.pretrained:
+    if "text" not in joint and encoders.text.declared.pretrained:
         text = encoders.text.model_copy(update={**FROZEN, "read_layers": 1})
-    if not joint:
+    if "image" not in joint:
         image = encoders.image.model_copy(update=FROZEN)
     return encoders.model_copy(update={"text": text, "image": image})
