@@ -31,7 +31,7 @@ EFFORTS = Registry(
         Effort(
             "quick",
             "vectors and counts of words",
-            30,
+            45,
             _MEMBERS[:1] + _MEMBERS[3:],
             _ALONE[:2],
             _FEW,
