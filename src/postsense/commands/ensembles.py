@@ -30,11 +30,15 @@ def member_table(report: Mapping[str, Any]) -> Table:
     """
     table = Table("member", "weight", *(name.replace("_", " ") for name in HEADLINE))
     for member in report["members"]:
-        scores = [f"{member['folds'][name]:.4f}" for name in HEADLINE]
+        scores = _scores(member["folds"])
         table.add_row(member["name"], f"{member['weight']:.2f}", *scores)
-    scores = [f"{report['folds'][name]:.4f}" for name in HEADLINE]
-    table.add_row("all together", "", *scores)
+    table.add_row("all together", "", *_scores(report["folds"]))
     return table
+
+
+def _scores(measured: Mapping[str, float]) -> list[str]:
+    """Each metric, or "-" where too few posts were there to measure."""
+    return [f"{measured[name]:.4f}" if name in measured else "-" for name in HEADLINE]
 
 
 def pool_line(report: Mapping[str, Any]) -> str:
@@ -47,6 +51,7 @@ def pool_line(report: Mapping[str, Any]) -> str:
         )
     ways = {
         "equal": "members count alike",
+        "borrowed comments too": "members count alike, one with borrowed comments among them",
         "selection": "members were added one by one, as often as each helped",
         "stacking": "members have the weights of the least loss",
         "words alone": "the pictures do not help: members that read words count alike",

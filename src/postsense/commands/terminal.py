@@ -103,7 +103,7 @@ def print_run(summary: "RunSummary") -> None:
     table = Table("seed", "split", *TITLES.values(), *(["best epoch"] if in_steps else []))
     for seed, metrics in summary.metrics.items():
         for split in ("folds", "val", "test"):
-            if split in metrics:
+            if HEADLINE[0] in metrics.get(split, {}):
                 scores = [f"{metrics[split][name]:.4f}" for name in TITLES]
                 epoch = [str(metrics["best_epoch"])] if in_steps else []
                 table.add_row(str(seed), split, *scores, *epoch)

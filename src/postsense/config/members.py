@@ -14,7 +14,8 @@ _OF_ALL = {"seed", "data", "encoders"}  # what members have from the ensemble
 def member_config(config: Config, name: str) -> Config:
     """The settings of a member: those of the preset, on posts that are read as the ensemble's.
 
-    Encoders are the ensemble's unless the preset names others; a corpus lends to members that
+    One that puts words and picture side by side reads one of them where the ensemble does. Encoders
+    are the ensemble's unless the preset names others; a corpus lends to members that
     attend to comments.
     Raises: ConfigError: no such preset, or one that does not go together with the rest.
     """
@@ -22,7 +23,13 @@ def member_config(config: Config, name: str) -> Config:
         where, expected = f"ensemble.members, '{name}'", "a preset, or the folder of a run"
         raise ConfigError(where, expected, "neither", nearest(name, preset_names()))
     shared: dict[str, Any] = config.model_dump(mode="python", include=_OF_ALL)
-    merge(shared, preset_settings(name))
+    preset = preset_settings(name)
+    if "comments" in preset or "self_training" in preset or preset.get("method") == "self_training":
+        shared["retrieval"] = config.retrieval.model_dump(mode="python")
+    merge(shared, preset)
+    fusion = {"name": "concat", **shared.get("fusion", {})}
+    if fusion["name"] == "concat":  # of words and picture, what there is
+        merge(shared, {"fusion": {"name": config.fusion.name}})
     try:
         member = parse_said(shared, ())
     except ConfigError as error:
@@ -31,6 +38,12 @@ def member_config(config: Config, name: str) -> Config:
     if member.declared_method.combines:
         found, fix = "an ensemble", "Name its members instead."
         raise ConfigError(f"ensemble.members, '{name}'", "a preset of one model", found, fix)
+    if member.declared_method.learns_from_corpus and member.retrieval.corpus is None:
+        expected, fix = (
+            f"a corpus for method={member.method} to learn from",
+            "Name it with --corpus.",
+        )
+        raise ConfigError(f"ensemble.members, '{name}'", expected, "none", fix)
     return _commented(member, config)
 
 
@@ -61,4 +74,5 @@ def _commented(member: Config, config: Config) -> Config:
     if not any(weights.values()):
         return member
     blocks = member.blocks.model_copy(update=weights)
-    return member.model_copy(update={"blocks": blocks, "comments": config.comments})
+    comments = config.comments.model_copy(update={"own": member.comments.own})
+    return member.model_copy(update={"blocks": blocks, "comments": comments})

@@ -62,7 +62,8 @@ def split_for_method(posts: Posts, validation: Posts | None, config: Config) -> 
 
 def remarks_on(posts: Posts, splits: Splits) -> tuple[str, ...]:
     """What looks wrong in labels, texts and splits, and which classes val lacks, a line each."""
-    lines, lacking = find_oddities(posts).lines(), classes_without(splits, "val")
+    lines = find_oddities(posts).lines()
+    lacking = classes_without(splits, "val") if len(splits.val) else {}
     if lacking:
         named = ", ".join(f"'{name}' ({count} in train)" for name, count in lacking.items())
         val = "val, drawn from train," if splits.carved else "val"

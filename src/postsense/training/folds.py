@@ -14,13 +14,14 @@ def folds_of(labels: Array, contents: Array, folds: int, seed: int) -> Array:
     """The fold (N,) of each post, in [0, folds) or less: classes in equal shares, where it can be.
 
     Posts with the same text or the same picture are in one fold. There are as many folds as asked
-    for, or as there are posts of the rarest class, two at least, or as groups.
+    for, or as there are posts of the rarest class, two at least, or as groups; one where nothing
+    can be learned from the rest.
 
     labels: (N,) class numbers. contents: (N, 2) numbers of text and picture, -1: none.
     """
     groups = groups_of(contents)
-    rarest = int(np.bincount(labels)[np.unique(labels)].min())
-    count = min(folds, max(2, rarest), len(np.unique(groups)))
+    counts = np.bincount(labels)[np.unique(labels)]
+    count = min(folds, max(2, int(counts.min())), int(counts.max()), len(np.unique(groups)))
     if count < 2:
         return np.zeros(len(labels), dtype=np.int64)
     splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed % 2**32)

@@ -24,6 +24,7 @@ from postsense.training.labeled import TrainingData, new_model
 from postsense.training.methods.on_vectors import (
     folds_in,
     learner_of,
+    least_loss,
     mean_loss,
     penalty_of,
     with_points,
@@ -71,7 +72,7 @@ def teach_on_vectors(task: Task, config: Config) -> Answered:
     tried = learner.penalties if given is None else (given,)
     answers = learner.answers(lesson, folds_in(posts.rows, task.rows, task.fold), tried)
     losses = {each: mean_loss(answers[each], lesson) for each in tried}
-    penalty = min(losses, key=lambda each: losses[each])
+    penalty = least_loss(losses)
     learner.teach(model, lesson, penalty)
     classifier = Classifier(asked, classes, model.eval(), task.splits.posts.label_kind)
     return Answered((classifier,), answers[penalty][: len(task.rows)], {"penalty": penalty})

@@ -1,7 +1,7 @@
 """An ensemble and a number of posts → about how long it trains, and which members that leaves out.
 
-The figures were measured on two cores of an AMD EPYC, idle; they decide nothing but what is left out
-of tables that are much larger, and so are the same on every machine.
+The figures were measured on two cores of an AMD EPYC, idle. They decide nothing but what is left
+out of tables that are much larger, and so are the same on every machine.
 """
 
 from dataclasses import dataclass
@@ -16,12 +16,13 @@ _WIDTHS = {"text": 384, "image": 1280, "lexical": 28, "tfidf": 2000, "comments":
 _KERNEL = 9e-11  # seconds a post, point and number or point that is compared or solved
 _STEP = 2.5e-4  # seconds a post and epoch, of layers on kept features
 _ENCODER = 6e-3  # seconds a post and epoch, of an encoder that trains
+_MOST_NUMBERS = 2**28  # of vectors or a kernel that are in memory at once: 1 GiB in float32
 _START = 8.0  # seconds of starting, measuring and writing
 
 
 @dataclass(frozen=True)
 class Cost:
-    """seconds: by member, of folds and the whole; encoding: once, with all else that is not theirs."""
+    """seconds: by member, of folds and the whole. encoding: once, with all that is not theirs."""
 
     seconds: dict[str, float]
     encoding: float
@@ -38,8 +39,20 @@ def cost_of(config: Config, members: dict[str, Config], posts: int) -> Cost:
     return Cost({name: _member(one, posts) for name, one in members.items()}, encoding)
 
 
+def fits_in_memory(config: Config, posts: int) -> bool:
+    """Whether what a member is fitted to in one go may be in memory."""
+    if config.declared_method.learner is None:
+        return True
+    width = config.ridge.points if config.declared_method.kernel else _width(config)
+    return posts * min(width, posts) <= _MOST_NUMBERS
+
+
+def _width(config: Config) -> int:
+    return sum(_WIDTHS.get(name, 384) for name in config.inputs)
+
+
 def _member(config: Config, posts: int) -> float:
-    width = sum(_WIDTHS.get(name, 384) for name in config.inputs)
+    width = _width(config)
     if config.declared_method.kernel:
         points = min(posts, config.ridge.points)
         return _KERNEL * posts * points * (width + points)
@@ -52,7 +65,7 @@ def _member(config: Config, posts: int) -> float:
 
 
 def affordable(config: Config, members: dict[str, Config], posts: int) -> tuple[str, ...]:
-    """The members, in their order, that keep within the effort's time for that many posts.
+    """The members, in their order, that keep within memory and the effort's time.
 
     That time grows as the posts do. A member that does not fit is left out, those behind it stay.
     """
@@ -61,7 +74,8 @@ def affordable(config: Config, members: dict[str, Config], posts: int) -> tuple[
     cost, kept = cost_of(config, members, posts), list[str]()
     spent = cost.encoding
     for name in members:
-        if spent + cost.seconds[name] <= allowed:
+        fits = fits_in_memory(members[name], posts)
+        if fits and spent + cost.seconds[name] <= allowed:
             spent += cost.seconds[name]
             kept.append(name)
     return tuple(kept)

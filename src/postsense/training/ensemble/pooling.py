@@ -13,6 +13,7 @@ from postsense.prediction.ensemble import Pool
 from postsense.prediction.inference import softmax
 
 SHIFTS = (0.4, 0.3, 0.2, 0.1)  # tau, the first that costs no accuracy is taken
+FEW_POSTS = 200  # below which nothing is chosen by what folds showed
 _LEAST = 1e-4  # probability whose logarithm is the worst that a post can cost
 _ROUNDS = 50  # of greedy selection
 _STEPS = 200  # of stacking
@@ -85,7 +86,8 @@ def choose_weights(
 ) -> Chosen:
     """Weights of the simplest way that no later one beats by more than one standard error.
 
-    Weights that are learned are those of the other folds wherever ways are compared.
+    Weights that are learned are those of the other folds wherever ways are compared. Of fewer than
+    FEW_POSTS answers none are learned.
 
     answers: (M, N, K) of posts that the members had not seen. fold: (N,). subsets: by name, members
         (M,) bool that may have equal weights, the first of which is the default. pooling: as
@@ -94,7 +96,7 @@ def choose_weights(
     fits: dict[str, Fit] = {"selection": greedy_selection, "stacking": stacking}
     default = next(iter(subsets.values()))
     fixed = {name: equal_weights(mask) for name, mask in subsets.items()}
-    if pooling == "equal":
+    if pooling == "equal" or not len(labels) or (pooling == "auto" and len(labels) < FEW_POSTS):
         return Chosen(next(iter(fixed.values())), "equal", {})
     losses = {name: _losses(answers, labels, weights) for name, weights in fixed.items()}
     for name, fit in fits.items():
@@ -134,8 +136,11 @@ def choose_pool(
 
     shift: tau of the settings; None: the first of SHIFTS whose accuracy is not below that without
         by more than half a standard error of the difference.
+    Of fewer than FEW_POSTS answers nothing is chosen: tau is the first of SHIFTS.
     """
     plain = Pool(tuple(weights.tolist()), tuple(prior.tolist()))
+    if len(labels) < FEW_POSTS:
+        return Pool(plain.weights, plain.prior, SHIFTS[0] if shift is None else shift)
     mean = plain.join(answers)
     if knows_nothing(mean, labels, prior):
         return Pool(plain.weights, plain.prior, trust=0.0)
@@ -176,7 +181,9 @@ def _temperature(probs: Array, labels: Array) -> float:
 
 
 def headline(probs: Array, labels: Array) -> dict[str, float]:
-    """Accuracy and F1 of probabilities (N, K)."""
+    """Accuracy and F1 of probabilities (N, K); {} of none."""
+    if not len(labels):
+        return {}
     predicted = probs.argmax(axis=1)
     scores = {
         f"{average}_f1": float(f1_score(labels, predicted, average=average, zero_division=0))

@@ -8,7 +8,7 @@ from types import MappingProxyType
 import numpy as np
 
 from postsense.config import Config
-from postsense.config.members import member_configs
+from postsense.config.members import member_config, member_configs
 from postsense.data.splitting import Splits
 from postsense.errors import ConfigError, RunError
 from postsense.prediction.classifier import Classifier
@@ -19,6 +19,7 @@ from postsense.training.ensemble.costs import affordable
 logger = logging.getLogger(__name__)
 Runs = Mapping[str, tuple[Classifier, ...]]
 NO_RUNS: Runs = MappingProxyType({})
+LARGE_TABLES = "concat"  # the member where no other fits: it reads posts batch by batch
 FEW_LABELS = 150  # of a class, on average, below which few members with firm penalties do best
 _WITH_COMMENTS = 0.05  # share of posts from which a post's own comments are read
 _COMMENT_BLOCKS = {"comments": 1.0}
@@ -50,6 +51,7 @@ def resolve_ensemble(config: Config, splits: Splits, runs: Runs = NO_RUNS) -> Co
     read = [name for name, member in members.items() if _is_there(config, member)]
     if not config.ensemble.members:
         read = _affordable(config, {name: members[name] for name in read}, len(splits.train))
+        members.setdefault(LARGE_TABLES, member_config(config, LARGE_TABLES))
     ensemble = config.ensemble.model_copy(update={"members": tuple(read)})
     blocks = {
         block: 1.0
@@ -102,9 +104,10 @@ def _with_comments(config: Config, splits: Splits) -> Config:
 def _members(config: Config, splits: Splits) -> tuple[str, ...]:
     effort = EFFORTS[config.ensemble.effort]
     labels = [splits.posts.column("label")[row] for row in splits.train]
-    if len(labels) < FEW_LABELS * len(Counter(labels)) and config.fusion.name == "concat":
+    if len(labels) < FEW_LABELS * len(Counter(labels)):
         return effort.few
-    return (*effort.members, *effort.alone)
+    lent = ("concat-comments",) if config.retrieval.corpus is not None else ()
+    return (*effort.members, *(effort.alone if config.fusion.name == "concat" else ()), *lent)
 
 
 def _affordable(config: Config, members: dict[str, Config], posts: int) -> list[str]:
@@ -113,11 +116,11 @@ def _affordable(config: Config, members: dict[str, Config], posts: int) -> list[
     left_out = [name for name in members if name not in kept]
     if left_out:
         logger.warning(
-            "effort '%s' leaves out %s: too slow for %d posts; name them in ensemble.members to"
-            " have them all the same",
+            "effort '%s' leaves out %s: too slow or too large for %d posts; name them in"
+            " ensemble.members to have them all the same",
             *(config.ensemble.effort, ", ".join(left_out), posts),
         )
-    return list(kept)
+    return list(kept) or [LARGE_TABLES]
 
 
 def _is_there(config: Config, member: Config) -> bool:

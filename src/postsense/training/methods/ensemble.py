@@ -63,7 +63,7 @@ def train_ensemble(
             else:
                 answered[name] = _teach(task, member, folder / name, train_on)
             progress("members", number + 1, len(configs))
-    ensemble, report = _weigh(task, config, answered)
+    ensemble, report = _weigh(task, config, answered, runs)
     return Fitted(ensemble, {**_no_phase(), **report})
 
 
@@ -86,7 +86,7 @@ def _labels(splits: Splits, prepared: PreparedPosts, rows: Array) -> Array:
 
 
 def _weigh(
-    task: Task, config: Config, answered: dict[str, Answered]
+    task: Task, config: Config, answered: dict[str, Answered], runs: Runs
 ) -> tuple[Ensemble, dict[str, Any]]:
     """The ensemble, of members that have a weight, and what is reported."""
     splits, prepared = task.splits, task.prepared
@@ -100,7 +100,8 @@ def _weigh(
         labels = np.concatenate([labels, _labels(splits, prepared, val)])
         fold = np.concatenate([fold, np.full(len(val), -1)])
     asked = np.isfinite(probs).all(axis=(0, 2))
-    _refuse_few(config, asked, labels)
+    if runs:
+        _refuse_few(config, asked, labels)
     prior = np.bincount(task.labels, minlength=len(splits.classes)) / len(task.labels)
     known = (probs[:, asked], labels[asked])
     chosen = choose_weights(*known, fold[asked], _subsets(config, members), config.ensemble.pooling)
@@ -157,13 +158,14 @@ def _subsets(config: Config, members: list[Member]) -> dict[str, Array]:
     everything = np.array([name not in alone for name in names])
     if not everything.any() or not set(names) & alone or not by_default:
         everything = np.ones(len(names), dtype=bool)
-    subsets = {"equal": everything}
+    borrows = np.array([member.config.borrows_comments for member in members])
+    subsets = {"equal": everything & ~borrows if (everything & ~borrows).any() else everything}
+    if (everything & borrows).any():
+        subsets["borrowed comments too"] = everything
     for name, modality in (("words alone", "text"), ("pictures alone", "image")):
         mask = np.array([found == {modality} for found in modalities])
         if mask.any() and not mask.all():
             subsets[name] = mask
-    if "image" not in config.inputs or "text" not in config.inputs:
-        return {"equal": np.ones(len(names), dtype=bool)}
     return subsets
 
 

@@ -1,5 +1,6 @@
 """Methods `regression` and `ridge`: a head that is fitted in one go to vectors that stay."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,7 @@ def train_on_vectors(
             lesson, folds_in(posts.rows, data.train.rows, fold), learner.penalties
         )
         losses = {each: mean_loss(answers[each], lesson) for each in learner.penalties}
-        penalty = min(losses, key=lambda each: losses[each])
+        penalty = least_loss(losses)
     learner.teach(model, lesson, penalty)
     progress("train", 1, 1)
     report = {"penalty": penalty, "fold_losses": {str(each): loss for each, loss in losses.items()}}
@@ -64,16 +65,25 @@ def folds_in(rows: Array, posts: Array, fold: Array) -> list[Fold]:
     place = np.zeros(int(posts.max()) + 1, dtype=np.int64)
     place[posts] = fold
     of_row = place[rows]
-    return [
+    found = [
         Fold(np.flatnonzero(of_row != each), np.flatnonzero(of_row == each))
         for each in np.unique(fold)
     ]
+    return [each for each in found if len(each.learned)]
 
 
 def mean_loss(probs: Array, lesson: Lesson) -> float:
-    """Mean cross-entropy, in nats, of probabilities (N, K), by the weights of the posts."""
+    """Mean cross-entropy, in nats, of probabilities (N, K), by weights of posts; NaN of none."""
     losses = -xlogy(lesson.targets, np.clip(probs, 1e-4, 1)).sum(axis=1)
-    return float(np.average(losses, weights=lesson.weights))
+    asked = np.isfinite(losses)
+    return (
+        float(np.average(losses[asked], weights=lesson.weights[asked])) if asked.any() else np.nan
+    )
+
+
+def least_loss(losses: Mapping[float, float]) -> float:
+    """The penalty of the least loss; the largest where none is known."""
+    return min(losses, key=lambda each: (np.nan_to_num(losses[each], nan=np.inf), -each))
 
 
 def penalty_of(config: Config) -> float | None:
