@@ -56,6 +56,7 @@ def result(fold: int, accuracy: float, **more: Any) -> Any:
     return tables.Result(fold=fold, accuracy=accuracy, **{**known, **sizes, **more})
 
 
+@pytest.mark.slow
 def test_every_method_is_measured_on_every_fold_and_nothing_on_test(ran: Path) -> None:
     results = tables.read_results(ran)
     names = {one.method for one in results}
@@ -67,10 +68,10 @@ def test_every_method_is_measured_on_every_fold_and_nothing_on_test(ran: Path) -
     assert found["regression"] > 0.9 and found["majority"] <= 0.6
 
 
-def test_duplicates_are_in_one_fold(folder: Path, ran: Path) -> None:
+@pytest.mark.slow
+def test_duplicates_are_in_one_fold(folder: Path) -> None:
     data = suite.PostSet.of(folder / "posts.jsonl")
-    asked = suite.Asked((), (), ("all",), 3, 2, False, ran)
-    trials = list(suite.trials_of(data, asked))
+    trials = list(suite.trials_of(data, suite.Asked(repeats=3, folds=2)))
     assert len(trials) == 6
     for trial in trials:
         held, learned = ({row // 2 for row in part if row < 8} for part in _parts(trial))
@@ -81,6 +82,7 @@ def _parts(trial: Any) -> tuple[list[int], list[int]]:
     return trial.splits.test.tolist(), trial.splits.train.tolist()
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_goes_on_and_keeps_what_it_has(
     folder: Path, ran: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -95,6 +97,7 @@ def test_a_run_that_was_killed_goes_on_and_keeps_what_it_has(
     assert "**made, 4 labels a class**" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_test_split_is_measured_once_where_it_is_asked_for(
     folder: Path, tmp_path: Path
 ) -> None:
