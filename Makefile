@@ -52,6 +52,8 @@ bench: setup
 	$(BIN)/python benchmarks/spp_scl.py $(DATA)/mvsa_single
 	$(BIN)/python benchmarks/itrp.py $(DATA)
 	$(BIN)/python benchmarks/combinations.py $(DATA)
+	$(BIN)/python benchmarks/suite.py $(DATA) --sets mvsa_single multioff blog_haacked \
+		--efforts standard quick --out build/suite.json
 
 clean:
 	rm -rf $(VENV) demo
