@@ -32,7 +32,7 @@ EFFORTS = Registry(
         Effort(
             "quick",
             "regression on vectors, and on counted words",
-            seconds=30,
+            seconds=45,
             members=("regression-all", "tfidf"),
             alone=("regression-words", "regression-picture"),
             few=_FEW,
