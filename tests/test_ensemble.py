@@ -319,11 +319,9 @@ def test_val_may_be_learned_from(posts: Posts, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "differs"),
     [
-        ({"ensemble.folds": 5}, "folds"),
         ({"ensemble.pooling": "selection"}, "members"),
         ({"ensemble.prior_shift": 0.9}, "pool"),
         ({"ensemble.members": ["regression-all", "tfidf"]}, "members"),
-        ({"seed": 1}, "folds"),
     ],
     ids=str,
 )
