@@ -87,8 +87,9 @@ def choose_weights(
 ) -> Chosen:
     """Weights of the simplest way that no later one beats by more than one standard error.
 
-    Learned weights have to win by two: chosen by one, they lost accuracy on other folds. Those that are learned are those of the other folds wherever ways are compared. Of fewer than
-    FEW_POSTS answers none are learned.
+    Learned weights have to win by two: chosen by one, they lost accuracy on other folds. Wherever
+    ways are compared they are those of the other folds. Of fewer than FEW_POSTS answers none are
+    learned.
 
     answers: (M, N, K) of posts that the members had not seen. fold: (N,). subsets: by name, members
         (M,) bool that may have equal weights, the first of which is the default. pooling: as
