@@ -14,7 +14,7 @@ from postsense.prediction.inference import softmax
 
 SHIFTS = (0.4, 0.3, 0.2, 0.1)  # tau, the first that costs no accuracy is taken
 ERRORS_OF_LEARNED = 2  # standard errors by which learned weights must win
-FEW_POSTS = 200  # below which nothing is chosen by what folds showed
+FEW_POSTS = 400  # below which nothing is chosen by what folds showed
 _LEAST = 1e-4  # probability whose logarithm is the worst that a post can cost
 _ROUNDS = 50  # of greedy selection
 _STEPS = 200  # of stacking
