@@ -11,7 +11,8 @@ from postsense.posts import Posts
 from postsense.prediction.classifier import (
     AnyClassifier,
     Predictions,
-    predict_prepared,
+    outputs_of,
+    predictions_from,
     prepare_new,
 )
 from postsense.prediction.evidence import with_evidence
@@ -44,8 +45,9 @@ class Predictor:
         with self._turn:
             rows = np.arange(len(posts))
             prepared = prepare_new(posts, self.classifiers[0], progress, opened=self._opened)
-            predictions = predict_prepared(self.classifiers, prepared, rows, progress)
-            return with_evidence(predictions, self.classifiers, prepared, rows)
+            outputs = outputs_of(self.classifiers, prepared, rows, progress)
+            predictions = predictions_from(outputs, self.classifiers, prepared, rows)
+            return with_evidence(predictions, self.classifiers, outputs, prepared, rows)
 
     def evaluate(
         self,

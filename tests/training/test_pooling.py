@@ -15,6 +15,7 @@ from postsense.training.ensemble.pooling import (
 )
 
 LABELS = np.arange(600) % 3
+PRIOR = np.ones(3) / 3
 
 
 def member(sureness: float, seed: int, labels: np.ndarray = LABELS) -> np.ndarray:
@@ -69,9 +70,9 @@ def test_equal_weights_stay_unless_others_are_clearly_better() -> None:
     fold = np.arange(600) % 5
     alike = np.stack([member(1.0, seed) for seed in range(3)])
     everything = {"equal": np.ones(3, dtype=bool)}
-    assert choose_weights(alike, LABELS, fold, everything, "auto").how == "equal"
+    assert choose_weights(alike, LABELS, fold, everything, "auto", PRIOR).how == "equal"
     spoiled = np.stack([member(3.0, 0), member(-2.0, 1), member(-2.0, 2)])
-    chosen = choose_weights(spoiled, LABELS, fold, everything, "auto")
+    chosen = choose_weights(spoiled, LABELS, fold, everything, "auto", PRIOR)
     assert chosen.how != "equal" and chosen.weights[0] == pytest.approx(1, abs=0.1)
 
 
@@ -80,9 +81,12 @@ def test_a_modality_that_hurts_is_left_out() -> None:
     answers = np.stack([member(2.0, 0), member(-1.0, 1), member(2.0, 2)])
     words = np.array([True, False, True])
     subsets = {"equal": np.ones(3, dtype=bool), "words alone": words}
-    losses = choose_weights(answers, LABELS, fold, subsets, "auto").losses
-    assert losses["words alone"] < losses["equal"]
-    fixed = choose_weights(answers[[0, 1]], LABELS, fold, {"equal": np.ones(2, bool)}, "equal")
+    chosen = choose_weights(answers, LABELS, fold, subsets, "auto", PRIOR)
+    assert chosen.accuracies["words alone"] > chosen.accuracies["equal"]
+    assert chosen.how != "equal" and chosen.weights[1] == pytest.approx(0, abs=0.05)
+    fixed = choose_weights(
+        answers[[0, 1]], LABELS, fold, {"equal": np.ones(2, bool)}, "equal", PRIOR
+    )
     assert fixed.weights.tolist() == [0.5, 0.5] and equal_weights(words).tolist() == [0.5, 0, 0.5]
 
 

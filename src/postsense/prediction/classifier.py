@@ -236,11 +236,21 @@ def predict_prepared(
     progress: Progress = silent,
 ) -> Predictions:
     """Mean predictions for some rows of prepared posts, bad ones among them."""
-    usable = rows[np.isin(rows, prepared.usable)]
-    outputs = []
-    if len(usable):
-        outputs = [predict_rows(one, prepared, usable, progress) for one in classifiers]
+    outputs = outputs_of(classifiers, prepared, rows, progress)
     return predictions_from(outputs, classifiers, prepared, rows)
+
+
+def outputs_of(
+    classifiers: Sequence[AnyClassifier],
+    prepared: PreparedPosts,
+    rows: Array,
+    progress: Progress = silent,
+) -> list[Outputs]:
+    """What each classifier says of those of the rows that are usable; [] if none is."""
+    usable = rows[np.isin(rows, prepared.usable)]
+    if not len(usable):
+        return []
+    return [predict_rows(one, prepared, usable, progress) for one in classifiers]
 
 
 def predictions_from(

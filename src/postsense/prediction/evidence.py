@@ -79,12 +79,14 @@ def parts_say(
 def with_evidence(
     predictions: Predictions,
     classifiers: Sequence[AnyClassifier],
+    outputs: Sequence[Outputs],
     prepared: PreparedPosts,
     rows: Array,
 ) -> Predictions:
     """The predictions with what members and parts said, where all classifiers are ensembles.
 
-    Of several seeds the first one's members are named. rows: of prepared posts, those predicted.
+    Of several seeds the first one's members are named. outputs: what each classifier said of those
+    rows that are usable. rows: of prepared posts, those predicted.
     """
     ensembles = [one for one in classifiers if isinstance(one, Ensemble)]
     if len(ensembles) < len(classifiers):
@@ -94,8 +96,7 @@ def with_evidence(
     parts: list[tuple[PartSays, ...]] = [()] * len(rows)
     if len(fine):
         probs, first = predictions.probs[fine], ensembles[0]
-        outputs = first.outputs(prepared, rows[fine])
-        by_members = members_say(first, outputs, probs.argmax(axis=1))
+        by_members = members_say(first, outputs[0], probs.argmax(axis=1))
         by_parts = parts_say(ensembles, prepared, rows[fine], probs)
         for place, said, brought in zip(fine.tolist(), by_members, by_parts, strict=True):
             members[place], parts[place] = tuple(said), tuple(brought)

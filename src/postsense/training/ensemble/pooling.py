@@ -1,7 +1,7 @@
 """What members said of posts they had not seen → their weights, and what is done to the mean."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -25,12 +25,14 @@ Fit = Callable[[Array, Array], Array]
 class Chosen:
     """weights: (M,) of the members. how: "equal", "selection", "stacking", or what is left out.
 
-    losses: by how, the mean loss on folds, in nats.
+    losses, accuracies: by how, the mean loss on folds, in nats, once the mean is neither too sure
+    nor too unsure, and the share of posts that are answered right.
     """
 
     weights: Array
     how: str
-    losses: Mapping[str, float]
+    losses: Mapping[str, float] = field(default_factory=dict)
+    accuracies: Mapping[str, float] = field(default_factory=dict)
 
 
 def post_losses(probs: Array, labels: Array) -> Array:
@@ -84,51 +86,64 @@ def choose_weights(
     fold: Array,
     subsets: Mapping[str, Array],
     pooling: str,
+    prior: Array,
 ) -> Chosen:
-    """Weights of the simplest way that no later one beats by more than one standard error.
+    """Weights of the simplest way that no later one beats in accuracy by one standard error.
 
-    Learned weights have to win by two: chosen by one, they lost accuracy on other folds. Wherever
-    ways are compared they are those of the other folds. Of fewer than FEW_POSTS answers none are
-    learned.
+    Learned weights have to win by two, with weights of the other folds wherever ways are compared.
+    Losses do not decide: means that agree in nearly every label differ in them beyond any error,
+    and the way of the least loss lost accuracy and F1 on other folds. Of fewer than FEW_POSTS
+    answers nothing is chosen.
 
     answers: (M, N, K) of posts that the members had not seen. fold: (N,). subsets: by name, members
         (M,) bool that may have equal weights, the first of which is the default. pooling: as
-        `EnsembleSettings` has it.
+        `EnsembleSettings` has it. prior: (K,) shares of the classes in training, by which each way
+        is shifted before it is compared: the mean of cautious members gains most by that.
     """
     fits: dict[str, Fit] = {"selection": greedy_selection, "stacking": stacking}
-    default = next(iter(subsets.values()))
     fixed = {name: equal_weights(mask) for name, mask in subsets.items()}
     if pooling == "equal" or not len(labels) or (pooling == "auto" and len(labels) < FEW_POSTS):
-        return Chosen(next(iter(fixed.values())), "equal", {})
-    losses = {name: _losses(answers, labels, weights) for name, weights in fixed.items()}
+        return Chosen(next(iter(fixed.values())), "equal")
+    means = {name: np.tensordot(weights, answers, axes=1) for name, weights in fixed.items()}
     for name, fit in fits.items():
-        losses[name] = _crossed(fit, answers, labels, fold)
-    asked = list(losses) if pooling == "auto" else [pooling]
+        means[name] = _crossed(fit, answers, labels, fold)
+    right = {name: _shifted_right(mean, labels, prior) for name, mean in means.items()}
+    asked = list(means) if pooling == "auto" else [pooling]
     best = asked[0]
     for name in asked[1:]:
-        gained, errors = losses[best] - losses[name], ERRORS_OF_LEARNED if name in fits else 1
+        gained = right[name].astype(float) - right[best]
+        errors = ERRORS_OF_LEARNED if name in fits else 1
         if gained.mean() > errors * gained.std() / np.sqrt(len(gained)):
             best = name
     weights = fixed[best] if best in fixed else fits[best](answers, labels)
-    assert len(default) == len(weights)
-    return Chosen(weights, best, {name: float(each.mean()) for name, each in losses.items()})
+    losses = {name: float(_losses(mean, labels).mean()) for name, mean in means.items()}
+    accuracies = {name: float(each.mean()) for name, each in right.items()}
+    return Chosen(weights, best, losses, accuracies)
 
 
-def _losses(answers: Array, labels: Array, weights: Array) -> Array:
-    """The loss of each post by the mean of these weights, neither too sure nor too unsure."""
-    mean = np.tensordot(weights, answers, axes=1)
+def _shifted_right(mean: Array, labels: Array, prior: Array) -> Array:
+    """Which posts (N,) a mean answers right, once rare classes are raised as it is best for it."""
+    alone = Pool((1.0,), tuple(prior.tolist()))
+    shifted = replace(alone, prior_shift=_shift(alone, mean[None], labels))
+    right: Array = shifted.join(mean[None]).argmax(axis=1) == labels
+    return right
+
+
+def _losses(mean: Array, labels: Array) -> Array:
+    """The loss of each post by a mean (N, K), once it is neither too sure nor too unsure."""
     return post_losses(_tempered(mean, _temperature(mean, labels)), labels)
 
 
 def _crossed(fit: Fit, answers: Array, labels: Array, fold: Array) -> Array:
-    """The loss of each post by weights that were learned without its fold."""
-    losses = np.zeros(len(labels))
+    """The mean (N, K) of each post by weights that were learned without its fold."""
+    mean = np.zeros(answers.shape[1:])
     for each in np.unique(fold):
         held = fold == each
-        weights = fit(answers[:, ~held], labels[~held]) if (~held).any() else None
-        used = np.full(len(answers), 1 / len(answers)) if weights is None else weights
-        losses[held] = _losses(answers[:, held], labels[held], used)
-    return losses
+        weights = np.full(len(answers), 1 / len(answers))
+        if not held.all():
+            weights = fit(answers[:, ~held], labels[~held])
+        mean[held] = np.tensordot(weights, answers[:, held], axes=1)
+    return mean
 
 
 def choose_pool(

@@ -102,7 +102,8 @@ def _weigh(task: Task, config: Config, answered: dict[str, Answered], runs: Runs
         _refuse_few(config, asked, labels)
     prior = np.bincount(task.labels, minlength=len(splits.classes)) / len(task.labels)
     known = (probs[:, asked], labels[asked])
-    chosen = choose_weights(*known, fold[asked], _subsets(config, members), config.ensemble.pooling)
+    ways, pooling = _subsets(config, members), config.ensemble.pooling
+    chosen = choose_weights(*known, fold[asked], ways, pooling, prior)
     pool = choose_pool(*known, chosen.weights, prior, config.ensemble.prior_shift)
     unseen = Unseen(np.concatenate([task.rows, val])[asked], pool.join(known[0]))
     report = {
@@ -117,6 +118,7 @@ def _weigh(task: Task, config: Config, answered: dict[str, Answered], runs: Runs
         ],
         "weights_by": chosen.how,
         "fold_losses": chosen.losses,
+        "fold_accuracies": chosen.accuracies,
         "pool": {
             "prior_shift": pool.prior_shift,
             "temperature": pool.temperature,
