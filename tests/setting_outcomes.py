@@ -20,8 +20,8 @@ from postsense.inputs.preparation import PreparedPosts
 from postsense.posts import Posts
 from postsense.runs.folder import fingerprint_splits
 from postsense.runs.training import _measure
+from postsense.training.fitted import Fitted
 from postsense.training.fitting import (
-    Fitted,
     fit_classifier,
     prepare_splits,
     required_columns,

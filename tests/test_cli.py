@@ -399,7 +399,9 @@ def test_too_many_missing_pictures_are_refused(
 ) -> None:
     table = write([{**row, "image": f"lost-{row['id']}.png"} for row in post_rows])
     found = ["at most 5% unusable rows", "45 of 45", "lost-p0.png", "raise data.max_bad_fraction"]
-    assert_refused(postsense("train", table, "--out", tmp_path / "run"), *found)
+    assert_refused(
+        postsense("train", table, "--preset", "concat", "--out", tmp_path / "run"), *found
+    )
     outcome = postsense("predict", trained_run, table, "--out", tmp_path / "out.jsonl")
     assert outcome.code == 0
     assert "45 of 45 posts could not be used" in outcome.out

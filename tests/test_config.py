@@ -92,7 +92,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_one() -> None:
     [
         (
             "zzz=5",
-            "['blocks', 'clustering', 'comments', 'data', 'encoders', 'fusion', 'losses',",
+            "['blocks', 'clustering', 'comments', 'data', 'encoders', 'ensemble', 'fusion',",
         ),
         ("clustering.zzzzzzzzzzz=5", "['clustering.algorithm', 'clustering.clusters',"),
     ],
@@ -142,10 +142,21 @@ FUSIONS = {
     **dict.fromkeys(["vit", "beit", "deit", "resnet"], "image_only"),
     **{name: name.replace("-", "_") for name in ("cross-attention", "text-only", "image-only")},
     **{name: name for name in ("vilt", "lxmert")},
+    **dict.fromkeys(["regression-words", "ridge-words", "fine-tuned-words"], "text_only"),
+    **dict.fromkeys(["regression-picture", "ridge-picture"], "image_only"),
+    "tfidf": "blocks_only",
     **dict.fromkeys(["spp-scl", "spp-scl-mvsa-s", "spp-scl-mvsa-m", "spp-scl-hfm"], "cross_modal"),
 }
-FROZEN = {"concat", "cross-attention", "text-only", "image-only", "cast", "clip", "itrp"}
+FROZEN = {
+    *("concat", "concat-all", "concat-comments", "cross-attention", "text-only", "image-only"),
+    *("cast", "clip", "itrp", "ensemble"),
+    *("regression", "regression-all", "regression-words", "regression-picture", "tfidf"),
+    *("ridge", "ridge-all", "ridge-words", "ridge-picture", "few-labels", "ridge-few-labels"),
+}
 METHODS = {
+    **dict.fromkeys(("regression", "tfidf", "few-labels"), "regression"),
+    "ridge": "ridge",
+    "ensemble": "ensemble",
     "cast": "self_training",
     "spp-scl": "two_step_contrastive",
     "itrp": "cluster_pseudo_labels",

@@ -314,3 +314,28 @@ def test_val_may_be_learned_from(posts: Posts, tmp_path: Path) -> None:
     [trained] = load_run(tmp_path / "run")
     assert trained.seen is not None
     assert len(trained.seen.trained) == 36 and not len(trained.seen.selected)
+
+
+@pytest.mark.parametrize(
+    ("values", "differs"),
+    [
+        ({"ensemble.pooling": "selection"}, "members"),
+        ({"ensemble.prior_shift": 0.9}, "pool"),
+        ({"ensemble.members": ["regression-all", "tfidf"]}, "members"),
+    ],
+    ids=str,
+)
+def test_every_setting_of_an_ensemble_makes_a_difference(
+    values: dict[str, Any], differs: str, posts: Posts, run: Path, tmp_path: Path
+) -> None:
+    config = load_config(values={**SETTINGS, **values})
+    train_run(posts, config, tmp_path / "run")
+    [seed] = (tmp_path / "run").glob("seed-*")
+    found = json.loads((seed / "metrics.json").read_text())
+    assert found[differs] != metrics_of(run)[differs]
+
+
+def test_what_one_model_reads_is_refused_beside_an_ensemble() -> None:
+    for key, value in {"training.epochs": 3, "fusion.hidden": 8, "losses.itc": 0.1}.items():
+        with pytest.raises(ConfigError, match=key):
+            load_config(values={"method": "ensemble", key: value})

@@ -208,6 +208,22 @@ CORPUS = {
 }
 SCENARIOS: dict[str, dict[str, Any]] = {
     "concat over the built-in encoders": {},
+    "regression on vectors": {
+        **TINY_TEXT,
+        **TINY_IMAGE,
+        "method": "regression",
+        "fusion.hidden": 0,
+        "regression.penalty": 0.5,
+        "blocks.lexical": 1.0,
+    },
+    "ridge on vectors": {
+        **TINY_TEXT,
+        **TINY_IMAGE,
+        "method": "ridge",
+        "fusion.hidden": 0,
+        "ridge.points": 10,
+        "ridge.penalty": 0.5,
+    },
     "concat with vectors of words, some of which weigh more": {
         **TINY_TEXT,
         "blocks.image": 0.5,
@@ -430,6 +446,7 @@ def test_a_setting_that_is_changed_makes_a_difference_or_is_refused(
         },
         "data.positive_class": ["positive"],
         "losses.more": [{"certain": 0.5}],
+        "ensemble.members": [["tfidf"]],
         "encoders.text.name": [places("tiny_roberta"), "builtin"],
         "encoders.image.name": [places("tiny_beit"), "builtin"],
         "retrieval.corpus": [places("other corpus")],

@@ -40,7 +40,7 @@ def words(posts_file: Path, synthetic_corpus: Path, tmp_path: Path) -> Callable[
         "corpus add": (synthetic_corpus, posts_file),
         "corpus search": (synthetic_corpus, "rain"),
         "corpus remove": (synthetic_corpus, "--ids", ids),
-        "train --corpus": (synthetic_corpus, posts_file, "--out", out),
+        "train --corpus": (synthetic_corpus, posts_file, "--preset", "concat", "--out", out),
         "train --method": ("cluster_pseudo_labels", posts_file, *CLUSTERS[:2], "--out", out),
         "discover": (posts_file, "--out", out, "--clusters", 2),
     }

@@ -67,7 +67,8 @@ def load_settings(words: list[str]) -> None:
     options = {"--method": "method", "--corpus": "retrieval.corpus"}
     values = {key: value for name, key in options.items() for value in values_of(name, words)}
     for preset in values_of("--preset", words) or [None]:
-        load_config(preset, overrides=values_of("--set", words), values=values)
+        overrides = values_of("--set", words)
+        load_config(preset, overrides=overrides, values=values, default_method="ensemble")
 
 
 @pytest.mark.parametrize("read", [parse, load_settings])

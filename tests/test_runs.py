@@ -66,7 +66,7 @@ def assert_same_run(found: Path, expected: Path) -> None:
 def test_a_run_folder_holds_what_its_docstring_says(posts: Posts, tmp_path: Path) -> None:
     train_run(posts, configured(), tmp_path / "run", seeds=2)
     model = [f"model/{name}" for name in ("model.json", "seen.safetensors", "weights.safetensors")]
-    seed = ["metrics.json", *model, "predictions.parquet"]
+    seed = ["baselines.parquet", "metrics.json", *model, "predictions.parquet"]
     assert files_of(tmp_path / "run") == [
         *("bad_rows.jsonl", "config.json", "run.json"),
         *(f"seed-{number}/{name}" for number in (0, 1) for name in seed),

@@ -20,8 +20,8 @@ from postsense.prediction.inference import predict_outputs
 from postsense.runs.folder import read_json
 from postsense.runs.training import train_run
 from postsense.training.clusters import cluster_vectors, equal_scaled
+from postsense.training.fitted import Fitted
 from postsense.training.fitting import (
-    Fitted,
     fit_classifier,
     prepare_splits,
     split_for_method,
@@ -254,6 +254,7 @@ def test_a_run_folder_tells_of_posts_without_labels(rows: Rows, tmp_path: Path) 
     assert run["posts"] == {"train": 27, "val": 9, "test": 9}
     assert run["labels"]["train"] == {}
     assert run["unlabeled"] == 0
+    assert "baselines" not in metrics
     assert metrics["mapping"]["fitted_on"] == "val"
     assert metrics["test"] == summary.metrics[0]["test"]
 

@@ -24,7 +24,8 @@ from postsense.prediction.classifier import Classifier
 from postsense.retrieval.borrowing import Pairs
 from postsense.runs.training import train_run
 from postsense.training.checkpoint import PhaseState
-from postsense.training.fitting import Fitted, fit_classifier, prepare_splits
+from postsense.training.fitted import Fitted
+from postsense.training.fitting import fit_classifier, prepare_splits
 from postsense.training.methods import self_training
 from postsense.training.phase import Phase
 from postsense.training.pseudo_labels import PseudoLabels

@@ -17,7 +17,7 @@ SMALL_BATCHES = ("--set", "training.batch_size=32")  # few posts need more steps
 
 
 def show_demo(out: Path, posts: int, command: Callable[..., None]) -> None:
-    """Draw posts, train on words, pictures and both, measure, predict, then borrow comments.
+    """Draw posts, train the default and single models, measure, predict, then borrow comments.
 
     Args:
         out: folder of posts, runs, predictions and corpus; what is there already is kept.
@@ -27,13 +27,15 @@ def show_demo(out: Path, posts: int, command: Callable[..., None]) -> None:
     table = out / "posts" / "posts.jsonl"
     if not table.is_file():
         write_synthetic_posts(table.parent, posts=posts)
+    run, predictions = out / "runs" / "default", out / "predictions.jsonl"
+    say_title("the default: an ensemble of simple models")
+    command("train", table, "--out", run)
     for preset in PRESETS:
         say_title(preset)
-        run = out / "runs" / preset
-        command("train", table, "--out", run, "--preset", preset, *SMALL_BATCHES)
-    run, predictions = out / "runs" / "concat", out / "predictions.jsonl"
+        alone = out / "runs" / preset
+        command("train", table, "--out", alone, "--preset", preset, *SMALL_BATCHES)
     say("")
-    command("compare", *(out / "runs" / preset for preset in PRESETS))
+    command("compare", *(out / "runs" / preset for preset in PRESETS), run)
     command("evaluate", run, table, "--by", "truth.scene_visible")  # fog hides some pictures
     command("predict", run, table, "--out", predictions)
     print_samples(load_posts(table), predictions)

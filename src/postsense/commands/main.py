@@ -285,7 +285,14 @@ def predict(
 
 @app.command()
 def compare(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders; the first is the baseline.")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Run folders; the others are compared with the first. baseline:NAME is a simple"
+            " answer (majority, tfidf, text, image, regression) that train measured beside one of"
+            " these runs: the first that has it."
+        ),
+    ],
     split: Annotated[str, typer.Option(help="Which predictions to compare: test or val.")] = "test",
     by: ByOption = None,
     table: Annotated[Path | None, typer.Option(help="The runs' posts, for --by.")] = None,

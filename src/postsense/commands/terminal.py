@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from postsense.commands.ensembles import member_table, pool_line
+from postsense.commands.results import floor_lines, results_table
 from postsense.escaping import json_line, shown
 from postsense.evaluation.looking_back import told
 from postsense.evaluation.metrics import HEADLINE
@@ -99,15 +100,9 @@ def print_run(summary: "RunSummary") -> None:
         if "members" in metrics:
             console.print(member_table(metrics))
             console.print(pool_line(metrics))
-    in_steps = any(metrics["epochs"] for metrics in summary.metrics.values())
-    table = Table("seed", "split", *TITLES.values(), *(["best epoch"] if in_steps else []))
-    for seed, metrics in summary.metrics.items():
-        for split in ("folds", "val", "test"):
-            if HEADLINE[0] in metrics.get(split, {}):
-                scores = [f"{metrics[split][name]:.4f}" for name in TITLES]
-                epoch = [str(metrics["best_epoch"])] if in_steps else []
-                table.add_row(str(seed), split, *scores, *epoch)
-    console.print(table)
+    console.print(results_table(summary.metrics))
+    for line in floor_lines(summary.metrics):
+        console.print(line)
     for split in ("val", "test"):
         measured = [metrics[split] for metrics in summary.metrics.values() if split in metrics]
         for report in measured[:1]:

@@ -30,8 +30,9 @@ def _weight(block: Input) -> Any:
     )
     encoded = () if block.width else (_FROZEN,)
     field = Field(0.0, ge=0, le=1000, description=f"weight of the {block.description}; 0: not read")
-    kind: Any = Annotated[float, FROM_LABELS]
-    for one in (reading, *encoded):
+    learned = (FROM_LABELS,) if block.column == "comments" else ()
+    kind: Any = float
+    for one in (*learned, reading, *encoded):
         kind = Annotated[kind, one]
     return kind, field
 

@@ -7,6 +7,7 @@ from typing import Any
 from postsense.config.loading import merge, parse_said, preset_names, preset_settings
 from postsense.config.run import Config
 from postsense.errors import ConfigError, nearest
+from postsense.registry.methods import METHODS
 
 _OF_ALL = {"seed", "data", "encoders"}  # what members have from the ensemble
 
@@ -24,7 +25,8 @@ def member_config(config: Config, name: str) -> Config:
         raise ConfigError(where, expected, "neither", nearest(name, preset_names()))
     shared: dict[str, Any] = config.model_dump(mode="python", include=_OF_ALL)
     preset = preset_settings(name)
-    if "comments" in preset or "self_training" in preset or preset.get("method") == "self_training":
+    method = METHODS[str(preset.get("method", "supervised"))]
+    if "comments" in preset or method.learns_from_corpus:
         shared["retrieval"] = config.retrieval.model_dump(mode="python")
     merge(shared, preset)
     fusion = {"name": "concat", **shared.get("fusion", {})}

@@ -24,6 +24,7 @@ from postsense.evaluation.compare import (
 )
 from postsense.evaluation.groups import columns_of, group_posts
 from postsense.posts import SCHEMA, Posts
+from postsense.runs.entries import Entry, entries_of
 from postsense.runs.folder import ANEW, read_json, settings_of
 from postsense.runs.training import finished_seeds
 from postsense.saving.seen import read_seen
@@ -42,20 +43,24 @@ def compare_run_folders(
 ) -> dict[str, Any]:
     """Scores of each run and differences from the first, JSON-ready.
 
+    folders: of runs, or "baseline:NAME", which stands for a simple answer that was measured beside
+        one of them: the first in the list that has it.
     by: a column of the table, or two as "a==b": `by` of the comparison then has scores and
         differences for each group of posts (see `group_posts`). The intervals and tests are those
         of each group alone; of many groups, some differ by chance.
     table: anything that `load_posts` reads, with the ids of the runs' posts.
     local: settings of whoever compares, such as the columns of that table.
     Raises: RunError: a run is missing or damaged, has no predictions on the split, or the runs
-        were measured on different posts, or on others than the table's. DataError: see
-        `load_posts` and `group_posts`. ConfigError: one of by and table without the other.
+        were measured on different posts, or on others than the table's, or lack a baseline.
+        DataError: see `load_posts` and `group_posts`. ConfigError: one of by and table without the
+        other.
     """
     if (by is None) != (table is None):
         found = "only a table" if by is None else "only a column"
         raise ConfigError("compare", "a column and a table", found, "Give both --by and --table.")
-    runs = [read_predictions(folder, split) for folder in folders]
-    seen = _seen_by(folders, split)
+    entries = entries_of(folders)
+    runs = [_read_entry(entry, split) for entry in entries]
+    seen = _seen_by(list(dict.fromkeys(entry.folder for entry in entries)), split)
     if not same_posts(runs):
         raise RunError(
             ", ".join(map(str, folders)),
@@ -67,7 +72,8 @@ def compare_run_folders(
     if seen is None or seen:
         comparison["seen"] = seen
     if by is not None:
-        posts = _posts_of_run(runs[0], folders[0], _load_table(table, folders[0], by, local))
+        first = entries[0].folder
+        posts = _posts_of_run(runs[0], first, _load_table(table, first, by, local))
         parts = [
             {"value": group.value, **_compared([run.take(group.rows) for run in runs])}
             for group in group_posts(posts, by)
@@ -141,16 +147,20 @@ def _posts_of_run(run: RunPredictions, folder: Path, posts: Posts) -> Posts:
 
 def read_predictions(folder: Path, split: str) -> RunPredictions:
     """The predictions of all finished seeds of a run on one split, posts sorted by id."""
-    seeds = finished_seeds(folder)
-    classes = _classes(folder)
-    files = [seed / "predictions.parquet" for seed in seeds]
-    tables = [_read(file, split) for file in files]
+    return _read_entry(Entry(str(folder), folder), split)
+
+
+def _read_entry(entry: Entry, split: str) -> RunPredictions:
+    seeds = finished_seeds(entry.folder)
+    classes = _classes(entry.folder)
+    files = [seed / entry.file for seed in seeds]
+    tables = [_read(file, split, entry.baseline) for file in files]
     first = tables[0]
     for file, table in zip(files, tables, strict=True):
         if any(table[name] != first[name] for name in ("id", "label")):
             raise RunError(file, f"the posts and labels of '{files[0]}'", "others", ANEW)
     return RunPredictions(
-        name=str(folder),
+        name=entry.name,
         ids=tuple(first["id"].to_pylist()),
         seeds=tuple(int(seed.name.removeprefix("seed-")) for seed in seeds),
         labels=_numbers(first["label"], classes, files[0]),
@@ -172,8 +182,11 @@ def _classes(folder: Path) -> list[str]:
     return list(read_json(folder / "run.json", classes=_CLASSES)["classes"])
 
 
-def _read(file: Path, split: str) -> pa.Table:
-    table = _read_columns(file)
+def _read(file: Path, split: str, baseline: str | None) -> pa.Table:
+    columns = [*PREDICTED, *(["baseline"] if baseline is not None else [])]
+    table = _read_columns(file, columns)
+    if baseline is not None:
+        table = table.filter(pc.equal(table["baseline"], baseline))
     chosen = table.filter(pc.equal(table["split"], split)).sort_by("id")
     if not len(chosen):
         found = sorted(set(table["split"].to_pylist()))
@@ -181,23 +194,23 @@ def _read(file: Path, split: str) -> pa.Table:
     return chosen
 
 
-def _read_columns(file: Path) -> pa.Table:
+def _read_columns(file: Path, columns: list[str]) -> pa.Table:
     """The predictions of a seed, which are as large as the file says before they are read."""
     expected = "predictions of a run"
     try:
         if not file.is_file():
             raise RunError(file, expected, "no such file", ANEW)
-        _refuse_unfit(file, pq.read_metadata(file))
-        with pq.ParquetFile(file, read_dictionary=PREDICTED) as parquet:
-            table = parquet.read(columns=PREDICTED)
-            size = sum(_decoded_bytes(table[name]) for name in PREDICTED)
+        _refuse_unfit(file, pq.read_metadata(file), columns)
+        with pq.ParquetFile(file, read_dictionary=columns) as parquet:
+            table = parquet.read(columns=columns)
+            size = sum(_decoded_bytes(table[name]) for name in columns)
             if size > LARGEST_TABLE:
                 raise RunError(file, expected, f"{size} bytes of words", ANEW)
             table = table.cast(_decoded(table.schema))
             table.validate(full=True)
     except (OSError, pa.ArrowException) as error:
         raise RunError(file, expected, str(error).splitlines()[0], ANEW) from None
-    empty = [name for name in PREDICTED if table[name].null_count]
+    empty = [name for name in columns if table[name].null_count]
     if empty:
         raise RunError(file, expected, f"rows without {empty}", ANEW)
     return table
@@ -209,10 +222,11 @@ def _decoded(schema: pa.Schema) -> pa.Schema:
         name: kind.value_type if pa.types.is_dictionary(kind) else kind
         for name, kind in kinds.items()
     }
-    return pa.schema([*{**plain, "id": pa.string(), "split": pa.string()}.items()])
+    texts = {name: pa.string() for name in ("id", "split", "baseline") if name in plain}
+    return pa.schema([*{**plain, **texts}.items()])
 
 
-def _refuse_unfit(file: Path, metadata: pq.FileMetaData) -> None:
+def _refuse_unfit(file: Path, metadata: pq.FileMetaData, columns: list[str]) -> None:
     """Refuse a file that is too large, or whose columns are not there or hold lists."""
     expected = "predictions of a run"
     groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
@@ -220,9 +234,9 @@ def _refuse_unfit(file: Path, metadata: pq.FileMetaData) -> None:
     if size > LARGEST_TABLE or metadata.num_rows > LARGEST_TABLE // 8:
         raise RunError(file, expected, f"{metadata.num_rows} rows, {size} bytes", ANEW)
     kinds = {field.name: field.type for field in metadata.schema.to_arrow_schema()}
-    absent = [name for name in PREDICTED if pa.types.is_nested(kinds.get(name, pa.struct([])))]
+    absent = [name for name in columns if pa.types.is_nested(kinds.get(name, pa.struct([])))]
     if absent:
-        raise RunError(file, f"{expected}, with {PREDICTED}", f"no {absent}", ANEW)
+        raise RunError(file, f"{expected}, with {columns}", f"no {absent}", ANEW)
 
 
 def _decoded_bytes(column: pa.ChunkedArray) -> int:

@@ -31,7 +31,7 @@ from postsense.saving.places import from_root
 logger = logging.getLogger(__name__)
 WRITTEN_WHOLE = (
     *("config.json", "run.json", "bad_rows.jsonl", "metrics.json"),
-    *("predictions.parquet", "pseudo_labels.parquet"),
+    *("predictions.parquet", "baselines.parquet", "pseudo_labels.parquet"),
     *("groups.json", "groups.parquet", "index.html"),
 )
 LEFTOVER = re.compile(  # as `replacing` and `replacing_folder` call what they have not finished

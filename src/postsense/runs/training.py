@@ -4,8 +4,9 @@ config.json            the resolved settings
 run.json               what was trained on: fingerprint, counts, classes, seeds
 bad_rows.jsonl         posts that could not be used, and why
 seed-N/model/          the classifier
-seed-N/metrics.json    metrics on val and test, epochs, what was kept
+seed-N/metrics.json    metrics on val and test, epochs, what was kept, and simple answers beside it
 seed-N/predictions.parquet   split, id, true label, predicted label, probabilities, hints
+seed-N/baselines.parquet     what simple models say of the same posts
 seed-N/pseudo_labels.parquet what a self-trained one learned from, and where that came from
 seed-N/checkpoints/    only while the seed is unfinished
 """
@@ -31,6 +32,7 @@ from postsense.errors import ConfigError, RunError
 from postsense.evaluation.evaluate import distances_of, metrics_of
 from postsense.evaluation.metrics import HEADLINE, positive_number
 from postsense.inputs.preparation import PreparedPosts
+from postsense.parallel.processes import is_main
 from postsense.posts import Posts
 from postsense.prediction.classifier import (
     AnyClassifier,
@@ -39,6 +41,7 @@ from postsense.prediction.classifier import (
     predictions_from,
 )
 from postsense.progress import Progress, silent
+from postsense.runs.baselines import BASELINES, fit_floor, floor_report, floor_table
 from postsense.runs.fitting import Claim, TrainedSeed, started, train_once
 from postsense.runs.folder import as_started, describe_run, read_json
 from postsense.saving.folder import load_model
@@ -193,16 +196,21 @@ def _train_seed(
     """Train one seed and measure it on val and test."""
     fitted = fit_classifier(splits, prepared, config, checkpoints, progress, runs)
     measured = _measure(fitted.classifier, splits, prepared)
-    return TrainedSeed(
-        fitted.classifier,
-        {**_training_report(fitted, config), **measured.metrics},
-        {"pseudo_labels": fitted.pseudo_labels, "predictions": measured.predictions},
-    )
+    report = {**_training_report(fitted, config), **measured.metrics}
+    tables = {"pseudo_labels": fitted.pseudo_labels, "predictions": measured.predictions}
+    if config.declared_method.learns_from_labels and is_main():
+        floor = fit_floor(splits, prepared, config, progress)
+        report |= floor_report(floor, config, report, measured.predictions, fitted.unseen)
+        tables["baselines"] = floor_table(floor)
+    return TrainedSeed(fitted.classifier, report, tables)
 
 
 def _read_report(file: Path) -> dict[str, Any]:
     """What was measured of a finished seed. Raises: RunError: damaged."""
     report = read_json(file, seed=int, best_epoch=int)
+    for key, kind in {"baselines": BASELINES, "remark": str}.items():
+        if key in report:
+            read_json(file, **{key: kind})
     for split in {"val", "test"} & report.keys():
         measured = report[split] if isinstance(report[split], dict) else {}
         lacking = [name for name in HEADLINE if not isinstance(measured.get(name), float | int)]

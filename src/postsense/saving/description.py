@@ -31,7 +31,7 @@ from postsense.saving.files import (
     own_keys,
 )
 
-FORMAT = 1
+FORMAT, FORMAT_WITH_MEMBERS = 1, 2
 Width = Annotated[StrictInt, Field(ge=1, le=2**20)]
 Name = Annotated[StrictStr, Field(min_length=1, max_length=2**16)]
 
@@ -91,6 +91,11 @@ def read_description(folder: Path) -> Description:
         raise ModelError(file, "a description of a model", _problem(error), ANEW) from None
     _verify_files(folder, description)
     return description
+
+
+def has_members(found: Mapping[str, Any]) -> bool:
+    """Whether a description is of an ensemble, see `saving.ensemble`."""
+    return found.get("format") == FORMAT_WITH_MEMBERS and "members" in found
 
 
 def digest_of(description: Mapping[str, Any]) -> str:

@@ -19,11 +19,10 @@ from postsense.files.atomic import write_json
 from postsense.posts import LabelKind
 from postsense.prediction.classifier import Classifier
 from postsense.prediction.ensemble import Ensemble, Member, Pool
-from postsense.saving.description import Name, digest_of
+from postsense.saving.description import FORMAT_WITH_MEMBERS, Name, digest_of
 from postsense.saving.files import ANEW, DESCRIPTION, MEMBERS, SEEN, sha256
 from postsense.saving.seen import read_seen_file, write_seen
 
-FORMAT = 2  # of a description that has members
 _MOST = 64
 Share = Annotated[StrictFloat, Field(ge=0, le=1, allow_inf_nan=False)]
 
@@ -89,7 +88,7 @@ def write_ensemble(
         write_seen(ensemble.seen, folder)
     pool = ensemble.pool
     description = {
-        "format": FORMAT,
+        "format": FORMAT_WITH_MEMBERS,
         "postsense": __version__,
         "classes": list(ensemble.classes),
         "label_kind": ensemble.label_kind,

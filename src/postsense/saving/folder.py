@@ -31,10 +31,10 @@ from postsense.saving.description import (
     FORMAT,
     Description,
     digest_of,
+    has_members,
     read_description,
     read_raw,
 )
-from postsense.saving.ensemble import FORMAT as FORMAT_OF_ENSEMBLE
 from postsense.saving.ensemble import joined_ensemble, read_ensemble, write_ensemble
 from postsense.saving.files import (
     ANEW,
@@ -114,7 +114,7 @@ def load_model(folder: Path, local: LocalSettings = NO_LOCAL_SETTINGS) -> AnyCla
 
 def _load(folder: Path, local: LocalSettings) -> AnyClassifier:
     found = read_raw(folder)
-    if found.get("format") == FORMAT_OF_ENSEMBLE and "members" in found:
+    if has_members(found):
         described = read_ensemble(folder, found)
         return joined_ensemble(
             folder,

@@ -10,7 +10,7 @@ from safetensors.numpy import load_file
 from postsense.data.seen import Seen
 from postsense.errors import ModelError
 from postsense.files.tensors import save_tensors
-from postsense.saving.description import Description, read_description
+from postsense.saving.description import Description, has_members, read_description, read_raw
 from postsense.saving.files import ANEW, SEEN
 
 
@@ -26,6 +26,8 @@ def read_seen(folder: Path, description: Description | None = None) -> Seen | No
     description: of the folder, if it has been read.
     Raises: ModelError: missing or damaged.
     """
+    if description is None and has_members(found := read_raw(folder)):
+        return read_seen_file(folder / SEEN) if found.get("seen_sha256") is not None else None
     described = description or read_description(folder)
     if SEEN not in (described.files or {}):
         return None

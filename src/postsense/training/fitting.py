@@ -162,7 +162,8 @@ def _fit_classifier(
     classifier = Classifier(config, splits.classes, trained.model, kind, seen)
     state = trained.state
     phase = {"epochs": state.epoch, "best_epoch": state.best_epoch, "history": state.history}
-    return Fitted(classifier, {**phase, **trained.report}, trained.pseudo_labels)
+    report = {**phase, **trained.report}
+    return Fitted(classifier, report, trained.pseudo_labels, trained, trained.unseen)
 
 
 def _seen(splits: Splits, prepared: PreparedPosts, data: TrainingData, config: Config) -> Seen:

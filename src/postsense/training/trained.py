@@ -8,6 +8,7 @@ import pyarrow as pa
 from postsense.config import Config
 from postsense.model.post_model import PostModel
 from postsense.training.checkpoint import PhaseState
+from postsense.training.unseen import Unseen
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,7 @@ class Trained:
 
     report: JSON, beside the phase's own numbers. pseudo_labels: one row each, None without any.
     config: the settings that describe the model, where training has found some of them out.
+    unseen: what was said of posts of folds before they were learned from; None without folds.
     """
 
     model: PostModel
@@ -23,3 +25,4 @@ class Trained:
     report: dict[str, Any] = field(default_factory=dict)
     pseudo_labels: pa.Table | None = None
     config: Config | None = None
+    unseen: Unseen | None = None

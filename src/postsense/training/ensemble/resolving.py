@@ -104,9 +104,9 @@ def _with_comments(config: Config, splits: Splits) -> Config:
 def _members(config: Config, splits: Splits) -> tuple[str, ...]:
     effort = EFFORTS[config.ensemble.effort]
     labels = [splits.posts.column("label")[row] for row in splits.train]
-    if len(labels) < FEW_LABELS * len(Counter(labels)):
-        return effort.few
     lent = ("concat-comments",) if config.retrieval.corpus is not None else ()
+    if len(labels) < FEW_LABELS * len(Counter(labels)):
+        return (*effort.few, *lent)
     return (*effort.members, *(effort.alone if config.fusion.name == "concat" else ()), *lent)
 
 

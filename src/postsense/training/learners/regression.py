@@ -1,8 +1,9 @@
 """Vectors and labels → multinomial regression, for one penalty or several."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -37,40 +38,87 @@ class Line:
 
 
 def fit_lines(lesson: Lesson, penalties: Sequence[float]) -> dict[float, Line]:
-    """Multinomial regression, by penalty.
+    """Multinomial regression, by penalty; see `paths_of_lines`, of which this is one."""
+    return {
+        penalty: lines[0]
+        for penalty, lines in paths_of_lines(lesson, lesson.weights[:, None], penalties)
+    }
+
+
+def paths_of_lines(
+    lesson: Lesson, weights: Array, penalties: Sequence[float]
+) -> Iterator[tuple[float, list[Line]]]:
+    """Several multinomial regressions on the same vectors, penalty by penalty.
 
     Source: Bishop 2006, Pattern Recognition and Machine Learning, section 4.3.4; L2 penalty.
         min_W,b  sum_n w_n CE(softmax(x_n W + b), y_n) / sum_n w_n + lambda / 2 |W|^2
-    The bias is free. From the largest penalty on, each begins where the one before has ended.
+    The bias is free. From the largest penalty on, each begins where the one before has ended. The
+    regressions differ in what each post weighs; their sum is minimised, so that vectors are gone
+    through once for all of them.
 
-    penalties: lambda > 0, on the mean loss; scikit-learn's C is 1 / (N lambda).
+    weights: (N, J) in the place of the lesson's, a column for each regression, 0 for posts that it
+        does not learn from. penalties: lambda > 0, on the mean loss; scikit-learn's C is
+        1 / (N lambda).
+    Returns: by penalty, largest first, the J lines; a penalty is not gone into until it is asked
+        for.
     """
     vectors, back = _narrowed(lesson.vectors)
-    weights, targets = lesson.weights / lesson.weights.sum(), lesson.targets
-    transposed = vectors.T.tocsr() if isinstance(vectors, csr_array) else vectors.T
-    shares = np.clip(lesson.shares, 1e-3, None)
-    width = vectors.shape[1]
-    line = np.vstack([np.zeros((width, lesson.classes)), np.log(shares / shares.sum())])
-
-    def loss(flat: Array, penalty: float) -> tuple[float, Array]:
-        found = flat.reshape(width + 1, lesson.classes)
-        slope = found[:-1]
-        logits = np.asarray(vectors @ slope.astype(vectors.dtype), dtype=np.float64) + found[-1]
-        log_probs = log_softmax(logits, axis=1)
-        value = -weights @ (log_probs * targets).sum(axis=1) + penalty / 2 * np.vdot(slope, slope)
-        errors = (np.exp(log_probs) - targets) * weights[:, None]
-        gradient = np.asarray(transposed @ errors.astype(vectors.dtype), dtype=np.float64)
-        whole = np.vstack([gradient + penalty * slope, errors.sum(axis=0)])
-        return float(value), whole.ravel()
-
-    lines = {}
-    options = {"maxiter": _MOST_STEPS, "gtol": 1e-5, "ftol": 1e-9, "maxcor": _CORRECTIONS}
+    objective = _Objective(vectors, lesson.targets, weights / weights.sum(axis=0))
+    options = {
+        **{"maxiter": _MOST_STEPS, "gtol": 1e-5, "maxcor": _CORRECTIONS},
+        "ftol": 1e-9 / weights.shape[1],
+    }
+    line = objective.start()
     for penalty in sorted(penalties, reverse=True):
         how: Any = {"args": (penalty,), "jac": True, "method": "L-BFGS-B", "options": options}
-        line = minimize(loss, line.ravel(), **how).x.reshape(line.shape)
+        line = minimize(objective, line.ravel(), **how).x.reshape(line.shape)
         slope = line[:-1] if back is None else lesson.vectors.T @ (back @ line[:-1])
-        lines[penalty] = Line(np.asarray(slope, dtype=np.float64), line[-1].copy())
-    return lines
+        parts = zip(
+            np.split(slope, weights.shape[1], axis=1), objective.apart(line[-1]), strict=True
+        )
+        yield penalty, [Line(np.asarray(w, dtype=np.float64), bias.copy()) for w, bias in parts]
+
+
+@dataclass(frozen=True)
+class _Objective:
+    """Loss and gradient of J regressions on vectors (N, F), targets (N, K) and weights (N, J).
+
+    What is minimised over is (F + 1, J K): the weights of each regression, below them its bias.
+    """
+
+    vectors: Vectors
+    targets: Array
+    weights: Array
+
+    @cached_property
+    def transposed(self) -> Vectors:
+        """(F, N)."""
+        sparse = isinstance(self.vectors, csr_array)
+        return self.vectors.T.tocsr() if sparse else self.vectors.T
+
+    def start(self) -> Array:
+        """No weights, and biases that give each class its share."""
+        shares = np.clip(self.weights.T @ self.targets, 1e-3, None)  # (J, K)
+        biases = np.log(shares / shares.sum(axis=1, keepdims=True)).ravel()
+        return np.vstack([np.zeros((self.vectors.shape[1], len(biases))), biases])
+
+    def apart(self, joined: Array) -> Array:
+        """(..., J K) as (..., J, K)."""
+        return joined.reshape(*joined.shape[:-1], self.weights.shape[1], self.targets.shape[1])
+
+    def __call__(self, flat: Array, penalty: float) -> tuple[float, Array]:
+        vectors, weights = self.vectors, self.weights
+        found = flat.reshape(vectors.shape[1] + 1, -1)
+        slope = found[:-1]
+        logits = np.asarray(vectors @ slope.astype(vectors.dtype), dtype=np.float64) + found[-1]
+        log_probs = log_softmax(self.apart(logits), axis=2)  # (N, J, K)
+        right = (log_probs * self.targets[:, None]).sum(axis=2)
+        value = -np.vdot(weights, right) + penalty / 2 * np.vdot(slope, slope)
+        errors = (np.exp(log_probs) - self.targets[:, None]) * weights[..., None]
+        errors = errors.reshape(logits.shape)
+        gradient = np.asarray(self.transposed @ errors.astype(vectors.dtype), dtype=np.float64)
+        whole = np.vstack([gradient + penalty * slope, errors.sum(axis=0)])
+        return float(value), whole.ravel()
 
 
 def _narrowed(vectors: Vectors) -> tuple[Vectors, Array | None]:

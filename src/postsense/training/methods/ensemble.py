@@ -30,6 +30,7 @@ from postsense.training.ensemble.pooling import choose_pool, choose_weights, hea
 from postsense.training.ensemble.resolving import Runs, configs_of
 from postsense.training.fitted import Fitted
 from postsense.training.folds import folds_of
+from postsense.training.unseen import Unseen
 
 LEAST_POSTS = 20  # that members are weighed by
 
@@ -63,8 +64,7 @@ def train_ensemble(
             else:
                 answered[name] = _teach(task, member, folder / name, train_on)
             progress("members", number + 1, len(configs))
-    ensemble, report = _weigh(task, config, answered, runs)
-    return Fitted(ensemble, {**_no_phase(), **report})
+    return _weigh(task, config, answered, runs)
 
 
 def _teach(task: Task, config: Config, folder: Path, train_on: TrainOn) -> Answered:
@@ -85,9 +85,7 @@ def _labels(splits: Splits, prepared: PreparedPosts, rows: Array) -> Array:
     return labels
 
 
-def _weigh(
-    task: Task, config: Config, answered: dict[str, Answered], runs: Runs
-) -> tuple[Ensemble, dict[str, Any]]:
+def _weigh(task: Task, config: Config, answered: dict[str, Answered], runs: Runs) -> Fitted:
     """The ensemble, of members that have a weight, and what is reported."""
     splits, prepared = task.splits, task.prepared
     members = [Member(name, one.classifiers) for name, one in answered.items()]
@@ -106,6 +104,7 @@ def _weigh(
     known = (probs[:, asked], labels[asked])
     chosen = choose_weights(*known, fold[asked], _subsets(config, members), config.ensemble.pooling)
     pool = choose_pool(*known, chosen.weights, prior, config.ensemble.prior_shift)
+    unseen = Unseen(np.concatenate([task.rows, val])[asked], pool.join(known[0]))
     report = {
         "members": [
             {
@@ -123,7 +122,7 @@ def _weigh(
             "temperature": pool.temperature,
             "trust": pool.trust,
         },
-        "folds": {"posts": int(asked.sum()), **headline(pool.join(probs[:, asked]), labels[asked])},
+        "folds": {"posts": int(asked.sum()), **headline(unseen.probs, labels[asked])},
     }
     kept = [number for number, weight in enumerate(chosen.weights) if weight > 0]
     pool = replace(pool, weights=tuple(pool.weights[number] for number in kept))
@@ -134,7 +133,8 @@ def _weigh(
         tested=prepared.content_keys[splits.test],
     )
     kind, left = splits.posts.label_kind, tuple(members[number] for number in kept)
-    return Ensemble(config, splits.classes, left, pool, kind, seen), report
+    ensemble = Ensemble(config, splits.classes, left, pool, kind, seen)
+    return Fitted(ensemble, {**_no_phase(), **report}, unseen=unseen)
 
 
 def _refuse_few(config: Config, asked: Array, labels: Array) -> None:

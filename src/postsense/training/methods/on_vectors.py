@@ -1,21 +1,26 @@
 """Methods `regression` and `ridge`: a head that is fitted in one go to vectors that stay."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.special import xlogy
 
 from postsense.arrays import Array
 from postsense.config import Config
+from postsense.inputs.batches import PostDataset
 from postsense.progress import Progress, silent
 from postsense.registry.table import load_object
 from postsense.training.checkpoint import PhaseState
 from postsense.training.comment_dropout import with_fresh_twins
+from postsense.training.ensemble.pooling import headline
 from postsense.training.folds import folds_of
 from postsense.training.labeled import TrainingData, new_model
 from postsense.training.learners.learner import Fold, Learner, Lesson
 from postsense.training.trained import Trained
+from postsense.training.unseen import Unseen
 from postsense.training.vectors import lesson_of
 
 FOLDS = 5
@@ -34,19 +39,42 @@ def train_on_vectors(
     model = new_model(data, asked)
     posts = with_fresh_twins(data.train, config.comments.absence)
     lesson = lesson_of(model, posts, len(data.classes))
-    penalty, losses = penalty_of(config), dict[float, float]()
-    if penalty is None:
-        assert data.train.labels is not None and data.contents is not None
-        fold = folds_of(data.train.labels, data.contents, FOLDS, config.seed)
-        answers = learner.answers(
-            lesson, folds_in(posts.rows, data.train.rows, fold), learner.penalties
-        )
-        losses = {each: mean_loss(answers[each], lesson) for each in learner.penalties}
-        penalty = least_loss(losses)
-    learner.teach(model, lesson, penalty)
+    given = penalty_of(config)
+    chosen = _Choice(given) if given is not None else _choose(learner, lesson, data, posts, config)
+    learner.teach(model, lesson, chosen.penalty)
     progress("train", 1, 1)
-    report = {"penalty": penalty, "fold_losses": {str(each): loss for each, loss in losses.items()}}
-    return Trained(model.eval(), PhaseState(), report, config=asked)
+    state, report = PhaseState(), {"penalty": chosen.penalty, **chosen.report}
+    return Trained(model.eval(), state, report, config=asked, unseen=chosen.unseen)
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """A penalty, and what folds showed of it where they chose it."""
+
+    penalty: float
+    report: Mapping[str, Any] = field(default_factory=lambda: {"fold_losses": {}})
+    unseen: Unseen | None = None
+
+
+def _choose(
+    learner: Learner, lesson: Lesson, data: TrainingData, posts: PostDataset, config: Config
+) -> _Choice:
+    """The penalty of the least loss on folds. posts: of the lesson, those of train come first."""
+    train = data.train
+    assert train.labels is not None and data.contents is not None
+    fold = folds_of(train.labels, data.contents, FOLDS, config.seed)
+    folds = folds_in(posts.rows, train.rows, fold)
+    answers = learner.answers(lesson, folds, learner.penalties)
+    losses = {each: mean_loss(answers[each], lesson) for each in learner.penalties}
+    penalty = least_loss(losses)
+    probs = answers[penalty][: len(train)]
+    known = np.isfinite(probs).all(axis=1)
+    unseen, labels = Unseen(train.rows[known], probs[known]), train.labels[known]
+    report = {
+        "fold_losses": {str(each): loss for each, loss in losses.items() if np.isfinite(loss)},
+        "folds": {"posts": len(labels), **headline(unseen.probs, labels)},
+    }
+    return _Choice(penalty, report, unseen)
 
 
 def learner_of(config: Config) -> Learner:
