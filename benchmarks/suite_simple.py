@@ -2,7 +2,8 @@
 
 `text`, `image` and `both`: LogisticRegression on standardised frozen features of the built-in
 encoders, with the C in PENALTIES that is right most often in three folds of the posts it learns
-from. `tf-idf`: words and pairs of words, C = 10. `majority`: the most frequent class.
+from. `tf-idf`: words and pairs of words, C = 10. `majority`: the most frequent class,
+where one is.
 """
 
 import warnings
@@ -21,13 +22,13 @@ from postsense.inputs.preparation import PreparedPosts
 from postsense.training.folds import folds_of
 
 PENALTIES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
-REFERENCE = "regression, both"
+REFERENCE, MAJORITY = "regression, both", "majority"
 PARTS = {
     "regression, text": ("text",),
     "regression, image": ("image",),
     REFERENCE: ("text", "image"),
 }
-SIMPLE = ("majority", "tf-idf", *PARTS)
+SIMPLE = (MAJORITY, "tf-idf", *PARTS)
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Answer:
 
 def answer_simply(name: str, lesson: Lesson, asked: Array) -> Answer:
     """What the simple answer of this name says of some rows of the posts."""
-    if name == "majority":
+    if name == MAJORITY:
         return Answer(np.full(len(asked), np.bincount(lesson.labels).argmax()))
     if name == "tf-idf":
         return _count_words(lesson, asked)

@@ -15,9 +15,10 @@ from postsense.arrays import Array
 from suite_simple import REFERENCE, SIMPLE
 
 METRICS = ("accuracy", "macro_f1")
-HEADER = (
-    "| method | accuracy | macro F1 | accuracy - regression [95 %] | macro F1 - regression [95 %]"
-    " | accuracy - best simple | macro F1 - best simple | seconds |\n" + "|---" * 8 + "|"
+COLUMNS = (
+    *("accuracy", "macro F1"),
+    *("accuracy - regression [95 %]", "macro F1 - regression [95 %]"),
+    *("accuracy - best simple", "macro F1 - best simple", "seconds"),
 )
 
 
@@ -94,29 +95,50 @@ def difference_of(ours: Sequence[Result], theirs: Sequence[Result], metric: str)
 
 
 def print_tables(results: Sequence[Result]) -> None:
-    """A table for each set and number of labels, and the machine."""
-    print(f"Machine: {platform.machine()}, {cpu_name()}.")
-    for name in dict.fromkeys(one.set for one in results):
-        own = [one for one in results if one.set == name]
-        for labels in dict.fromkeys(one.labels for one in own):
-            _print_table(name, labels, [one for one in own if one.labels == labels])
+    """The machine, all methods in one table, and one table with simple answers for each set."""
+    print(f"Machine: {platform.machine()}, {cpu_name()}.\n")
+    names = dict.fromkeys((one.set, one.labels) for one in results)
+    parts = {name: [one for one in results if (one.set, one.labels) == name] for name in names}
+    print(_line("set", "labels", "trials", "method", *COLUMNS) + "\n|" + "---|" * 11)
+    for (name, labels), part in parts.items():
+        by = _by_method(part)
+        for method in (each for each in by if each not in SIMPLE):
+            print(_line(name, labels, str(len(by[method])), method, *_cells(method, by)))
+    for (name, labels), part in parts.items():
+        _print_table(name, labels, _by_method(part))
 
 
-def _print_table(name: str, labels: str, results: Sequence[Result]) -> None:
-    methods = dict.fromkeys(one.method for one in results)
-    by = {each: [one for one in results if one.method == each] for each in methods}
+def _print_table(name: str, labels: str, by: Mapping[str, Sequence[Result]]) -> None:
     best = {metric: _best_simple(by, metric) for metric in METRICS}
     first = by[next(iter(by))]
     said = {"all": "all labels", "test": "the test split"}.get(labels, f"{labels} labels a class")
     sizes = ", ".join(f"{_mean(first, size):.0f} {size}" for size in ("train", "tested"))
     print(f"\n**{name}, {said}**: {len(first)} trials of {sizes} posts; the best simple answer is")
-    print(f"{best['accuracy']} in accuracy, {best['macro_f1']} in macro F1.\n\n{HEADER}")
-    for method, own in by.items():
-        cells = [f"{_mean(own, metric):.4f}" for metric in METRICS]
-        cells += [_with_interval(difference_of(own, by[REFERENCE], each)) for each in METRICS]
-        bar = [difference_of(own, by[best[metric]], metric) for metric in METRICS]
-        cells += ["" if method in SIMPLE else _with_error(gain) for gain in bar]
-        print(f"| {method} | {' | '.join(cells)} | {_mean(own, 'seconds'):.1f} |")
+    print(f"{best['accuracy']} in accuracy, {best['macro_f1']} in macro F1.\n")
+    print(_line("method", *COLUMNS) + "\n|" + "---|" * 8)
+    for method in by:
+        print(_line(method, *_cells(method, by)))
+
+
+def _by_method(results: Sequence[Result]) -> dict[str, list[Result]]:
+    """The results of each method, simple answers first."""
+    methods = dict.fromkeys([*SIMPLE, *(one.method for one in results)])
+    by = {name: [one for one in results if one.method == name] for name in methods}
+    return {name: own for name, own in by.items() if own}
+
+
+def _cells(method: str, by: Mapping[str, Sequence[Result]]) -> list[str]:
+    """What `COLUMNS` name, of one method among others."""
+    own = by[method]
+    cells = [f"{_mean(own, metric):.4f}" for metric in METRICS]
+    cells += [_with_interval(difference_of(own, by[REFERENCE], each)) for each in METRICS]
+    bar = [difference_of(own, by[_best_simple(by, each)], each) for each in METRICS]
+    cells += ["" if method in SIMPLE else _with_error(gain) for gain in bar]
+    return [*cells, f"{_mean(own, 'seconds'):.1f}"]
+
+
+def _line(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def _best_simple(by: Mapping[str, Sequence[Result]], metric: str) -> str:

@@ -61,7 +61,7 @@ def test_every_method_is_measured_on_every_fold_and_nothing_on_test(ran: Path) -
     results = tables.read_results(ran)
     names = {one.method for one in results}
     assert names == {*METHODS, *suite.SIMPLE}
-    assert len(results) == len(names) * 2 * 2
+    assert len(results) == len(names) * 2 * 2 - 2  # of as many of each class there is no majority
     assert {one.pool + one.tested for one in results} == {48}
     assert {one.train for one in results if one.labels == "4"} == {8}
     found = {one.method: one.accuracy for one in results if one.labels == "all"}
