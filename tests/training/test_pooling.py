@@ -14,7 +14,7 @@ from postsense.training.ensemble.pooling import (
     stacking,
 )
 
-LABELS = np.arange(300) % 3
+LABELS = np.arange(600) % 3
 
 
 def member(sureness: float, seed: int, labels: np.ndarray = LABELS) -> np.ndarray:
@@ -66,7 +66,7 @@ def test_no_weights_have_less_loss_than_those_of_stacking() -> None:
 
 
 def test_equal_weights_stay_unless_others_are_clearly_better() -> None:
-    fold = np.arange(300) % 5
+    fold = np.arange(600) % 5
     alike = np.stack([member(1.0, seed) for seed in range(3)])
     everything = {"equal": np.ones(3, dtype=bool)}
     assert choose_weights(alike, LABELS, fold, everything, "auto").how == "equal"
@@ -76,7 +76,7 @@ def test_equal_weights_stay_unless_others_are_clearly_better() -> None:
 
 
 def test_a_modality_that_hurts_is_left_out() -> None:
-    fold = np.arange(300) % 5
+    fold = np.arange(600) % 5
     answers = np.stack([member(2.0, 0), member(-1.0, 1), member(2.0, 2)])
     words = np.array([True, False, True])
     subsets = {"equal": np.ones(3, dtype=bool), "words alone": words}

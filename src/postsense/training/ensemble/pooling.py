@@ -13,7 +13,8 @@ from postsense.prediction.ensemble import Pool
 from postsense.prediction.inference import softmax
 
 SHIFTS = (0.4, 0.3, 0.2, 0.1)  # tau, the first that costs no accuracy is taken
-FEW_POSTS = 200  # below which nothing is chosen by what folds showed
+ERRORS_OF_LEARNED = 2  # standard errors by which learned weights must win
+FEW_POSTS = 400  # below which nothing is chosen by what folds showed
 _LEAST = 1e-4  # probability whose logarithm is the worst that a post can cost
 _ROUNDS = 50  # of greedy selection
 _STEPS = 200  # of stacking
@@ -86,8 +87,9 @@ def choose_weights(
 ) -> Chosen:
     """Weights of the simplest way that no later one beats by more than one standard error.
 
-    Weights that are learned are those of the other folds wherever ways are compared. Of fewer than
-    FEW_POSTS answers none are learned.
+    Learned weights have to win by two: chosen by one, they lost accuracy on other folds. Wherever
+    ways are compared they are those of the other folds. Of fewer than FEW_POSTS answers none are
+    learned.
 
     answers: (M, N, K) of posts that the members had not seen. fold: (N,). subsets: by name, members
         (M,) bool that may have equal weights, the first of which is the default. pooling: as
@@ -104,8 +106,8 @@ def choose_weights(
     asked = list(losses) if pooling == "auto" else [pooling]
     best = asked[0]
     for name in asked[1:]:
-        gained = losses[best] - losses[name]
-        if gained.mean() > gained.std() / np.sqrt(len(gained)):
+        gained, errors = losses[best] - losses[name], ERRORS_OF_LEARNED if name in fits else 1
+        if gained.mean() > errors * gained.std() / np.sqrt(len(gained)):
             best = name
     weights = fixed[best] if best in fixed else fits[best](answers, labels)
     assert len(default) == len(weights)
