@@ -149,14 +149,14 @@ FUSIONS = {
 }
 FROZEN = {
     *("concat", "concat-all", "concat-comments", "cross-attention", "text-only", "image-only"),
-    *("cast", "clip", "itrp", "ensemble"),
+    *("cast", "clip", "itrp", "ensemble", "mpnet", "siglip2", "multilingual"),
     *("regression", "regression-all", "regression-words", "regression-picture", "tfidf"),
     *("ridge", "ridge-all", "ridge-words", "ridge-picture", "few-labels", "ridge-few-labels"),
 }
 METHODS = {
     **dict.fromkeys(("regression", "tfidf", "few-labels"), "regression"),
     "ridge": "ridge",
-    "ensemble": "ensemble",
+    **dict.fromkeys(("ensemble", "mpnet", "siglip2", "multilingual"), "ensemble"),
     "cast": "self_training",
     "spp-scl": "two_step_contrastive",
     "itrp": "cluster_pseudo_labels",

@@ -35,6 +35,8 @@ SETTINGS = [
 ALIKE_HERE = {  # by setting, value and scenario, which is "" where it is any
     ("training.mixed_precision", "no", ""): "as 'auto' without a GPU",
     ("encoders.image.pixels", "quick", "vilt"): "as its processor makes them",
+    ("encoders.text.precision", "auto", ""): "as the machine is",
+    ("encoders.image.precision", "auto", ""): "as the machine is",
 }
 ANY_VALUE = ("training.select_by",)  # few posts do not tell all metrics apart
 WORDS = ["awful", "rain", "again", "bus", "line", "what", "a", "lovely", "day"]
@@ -448,6 +450,7 @@ def test_a_setting_that_is_changed_makes_a_difference_or_is_refused(
         "losses.more": [{"certain": 0.5}],
         "ensemble.members": [["tfidf"]],
         "encoders.text.name": [places("tiny_roberta"), "builtin"],
+        "encoders.text.prefix": ["a lovely day "],
         "encoders.image.name": [places("tiny_beit"), "builtin"],
         "retrieval.corpus": [places("other corpus")],
         "training.start_from": [start(scenario)],

@@ -98,6 +98,18 @@ def tiny_xlm_roberta(make_folder: Callable[[str], Path], known_words: list[str])
 
 
 @pytest.fixture(scope="session")
+def tiny_mpnet(make_folder: Callable[[str], Path], known_words: list[str]) -> Path:
+    """An MPNet checkpoint, for 62 tokens."""
+    from transformers import MPNetConfig
+
+    folder, size = make_folder("tiny-mpnet"), len(ROBERTA_MARKS) + len(known_words)
+    config = MPNetConfig(vocab_size=size, **LAYERS, max_position_embeddings=63, pad_token_id=0)
+    save_model(folder, "MPNetModel", config)
+    save_tokenizer(folder, known_words, ROBERTA_MARKS, longest=512)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def tiny_vit(make_folder: Callable[[str], Path]) -> Path:
     """A ViT checkpoint of width 16 and two layers for pictures of 32 x 32 in four patches."""
     from transformers import ViTConfig
@@ -184,6 +196,25 @@ def tiny_clip(make_folder: Callable[[str], Path], tiny_bert: Path) -> Path:
     crop = {"crop_size": {"height": 32, "width": 32}, "do_center_crop": True}
     spread = {"image_mean": [0.48, 0.46, 0.41], "image_std": [0.27, 0.26, 0.28]}
     save_processor(folder, "CLIP", size={"shortest_edge": 40}, **crop, **spread, resample=3)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_siglip(make_folder: Callable[[str], Path], tiny_bert: Path) -> Path:
+    """A SigLIP checkpoint, as SigLIP 2 has them too: 24 tokens, of which 1 says it is padding.
+
+    The tokenizer, tiny_bert's, says 0, and is right.
+    """
+    from transformers import SiglipConfig
+
+    folder = _with_tokenizer_of(tiny_bert, make_folder("tiny-siglip"))
+    text = {"vocab_size": 32, "eos_token_id": 3, "bos_token_id": 2, "pad_token_id": 1}
+    config = SiglipConfig(
+        text_config={**LAYERS, **text, "max_position_embeddings": 24, "projection_size": 16},
+        vision_config={**LAYERS, "image_size": 32, "patch_size": 16},
+    )
+    save_model(folder, "SiglipModel", config)
+    save_processor(folder, "Siglip", **SQUARE_32, **HALF)
     return folder
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from postsense.config.encoders import Pooling
 from postsense.encoders.backbone import (
@@ -16,6 +17,7 @@ from postsense.encoders.backbone import (
     load_text_backbone,
 )
 from postsense.encoders.embeddings import pool
+from postsense.encoders.processors import load_tokenizer
 from postsense.errors import EncoderError
 
 IDS = torch.tensor([[2, 4, 5, 6, 3], [2, 7, 3, 0, 0], [0, 0, 0, 0, 0]])
@@ -78,6 +80,36 @@ def test_the_text_of_a_dual_model_is_pooled_as_the_model_does(tiny_clip: Path) -
     tokens, cls = load_text_backbone(tiny_clip, None)(ids, MASK[:2].long())
 
     torch.testing.assert_close(tokens, expected.last_hidden_state)
+    torch.testing.assert_close(cls, expected.pooler_output)
+
+
+def test_a_siglip_text_is_read_padded_to_the_end_by_the_tokenizers_padding(
+    tiny_siglip: Path,
+) -> None:
+    """Its own padding_idx is another, as in checkpoints of SigLIP 2, and nothing is masked."""
+    model, tokenizer = reference(tiny_siglip), load_tokenizer(tiny_siglip, 24)
+    padded = F.pad(IDS[:2] * MASK[:2], (0, 24 - IDS.shape[1]))
+    expected = model.text_model(input_ids=padded)
+    backbone = load_text_backbone(tiny_siglip, None, trial=lambda: tokenizer.trial("cls"))
+
+    tokens, cls = backbone(IDS[:2], MASK[:2].long())
+    alone, alone_cls = backbone(IDS[1:2, :3], MASK[1:2, :3].long())
+
+    assert tokenizer.pad_id == 0 != model.config.text_config.pad_token_id
+    torch.testing.assert_close(cls, expected.pooler_output)
+    torch.testing.assert_close(tokens, expected.last_hidden_state[:, :5])
+    torch.testing.assert_close(alone_cls, cls[1:])
+    torch.testing.assert_close(alone, tokens[1:, :3])
+
+
+def test_the_class_vector_of_a_siglip_picture_is_that_of_its_head(
+    tiny_siglip: Path, pixels: Tensor
+) -> None:
+    expected = reference(tiny_siglip).vision_model(pixels)
+
+    regions, cls = load_image_backbone(tiny_siglip, None, "cls")(pixels)
+
+    torch.testing.assert_close(regions, expected.last_hidden_state)
     torch.testing.assert_close(cls, expected.pooler_output)
 
 

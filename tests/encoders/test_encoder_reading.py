@@ -88,6 +88,12 @@ def test_tweets_are_respelled_first(builtin: Vocabulary) -> None:
     assert "rightwards arrow" in reader(["@bob 😀 ➜"])[0]
 
 
+def test_a_prefix_stands_before_every_text_and_makes_none(builtin: Vocabulary) -> None:
+    settings = TextEncoderSettings(prefix="query: ")
+    reader = TextReader(settings, lambda: builtin)
+    assert reader(["rain", "", None]) == ["query: rain", "", ""]
+
+
 def test_an_encoder_that_reads_bytes_keeps_all_signs(tmp_path: Path) -> None:
     known = save_bytes(tmp_path / "tokenizer.json")
     text = "a 😂 𝐛 👨‍👩‍👧 ➜"

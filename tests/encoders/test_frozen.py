@@ -139,6 +139,24 @@ def test_the_text_of_a_dual_model_gives_the_models_own_features(
         assert np.abs(found[number].tokens - states).max() < NEAR
 
 
+def test_siglip_is_exported_as_torch_reads_it(tiny_siglip: Path, always_exported: None) -> None:
+    text, image = (
+        text_encoder(tiny_siglip, pooling="cls"),
+        image_encoder(tiny_siglip, pooling="cls"),
+    )
+    pixels = np.random.default_rng(0).normal(size=(3, 32, 32)).astype(np.float32)
+    ids = text.tokenizer(["awful rain", "what a lovely day"])
+
+    found = [*(text.encode([row])[0].pooled for row in ids), image.encode([pixels])[0].pooled]
+
+    with torch.inference_mode():
+        texts = [text._load()(torch.tensor([row]), torch.ones(1, len(row))) for row in ids]
+        picture = image._load()(torch.from_numpy(pixels)[None])
+    expected = [cls[0].numpy() for _, cls in (*texts, picture)]
+    assert np.abs(np.stack(found) - np.stack(expected)).max() < NEAR
+    assert "-filled-" in text.key and "-head-" in image.key
+
+
 @pytest.mark.parametrize("name", ["tiny_clip", "tiny_vit", "tiny_resnet"])
 def test_a_vision_model_gives_the_features_of_torch(
     request: pytest.FixtureRequest, always_exported: None, name: str

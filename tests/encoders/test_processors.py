@@ -46,6 +46,8 @@ def test_no_texts_give_no_ids(tiny_bert: Path) -> None:
     [
         ("tiny_bert", 64),
         ("tiny_clip", 24),
+        ("tiny_siglip", 24),
+        ("tiny_mpnet", 62),
         ("tiny_roberta", 62),
         ("tiny_xlm_roberta", 64),
         ("tiny_vilt", 20),

@@ -251,7 +251,7 @@ SWIN = {"image_size": 32, "patch_size": 4, "embed_dim": 8, "depths": [1, 1], "nu
     [
         ("Swin", {**SWIN, "window_size": 4}),
         ("ConvNext", {"hidden_sizes": [8, 16], "depths": [1, 1], "num_stages": 2}),
-        ("SiglipVision", {**LAYERS, "image_size": 32, "patch_size": 16}),
+        ("SiglipVision", {**LAYERS, "image_size": 32, "patch_size": 16, "vision_use_head": False}),
     ],
 )
 def test_a_class_token_that_is_not_there_is_refused(

@@ -54,6 +54,10 @@ def test_signs_that_are_kept_unread_are_counted() -> None:
     assert unread("so 😂", unknown="keep").scripts == {"emojis and signs": 1}
 
 
+def test_a_prefix_counts_as_no_letters() -> None:
+    assert unread("안녕", prefix="query: ") == unread("안녕")
+
+
 def test_an_encoder_that_has_words_of_a_script_reads_it(tmp_path: Path) -> None:
     from tokenizers import Tokenizer, models, pre_tokenizers
 

@@ -23,10 +23,15 @@ from postsense.registry.encoders import (
 
 Pooling = Literal["mean", "max", "cls"]
 Fidelity = Literal["corrected", "released"]
+Precision = Literal["fp32", "bf16", "auto"]
 
 _FIDELITY = (
     "'released': a frozen encoder runs at every step in training mode, its dropout on and its"
     " batch statistics moving, as in the code of SPP-SCL"
+)
+_PRECISION = (
+    "numbers that a frozen encoder computes in; 'auto': bf16 for transformers that are not built"
+    " in, where the processor or GPU has it"
 )
 
 
@@ -48,6 +53,16 @@ _PICTURE_FILES = ReadWhere(
     "an encoder of picture files",
     lambda config: not config.reads_regions,
     ("encoders.image.name",),
+)
+_FROZEN_WORDS = ReadWhere(
+    "a frozen encoder of words",
+    lambda config: not config.encoders.text.runs_inside,
+    ("encoders.text.trainable", "encoders.text.fidelity"),
+)
+_FROZEN_PICTURES = ReadWhere(
+    "a frozen encoder of picture files",
+    lambda config: not (config.encoders.image.runs_inside or config.reads_regions),
+    ("encoders.image.trainable", "encoders.image.fidelity", "encoders.image.name"),
 )
 _CHECKPOINT = ReadWhere(
     "an encoder that is not built in",
@@ -74,6 +89,12 @@ class TextEncoderSettings(Section):
         "words",
         description="emojis and signs that the vocabulary lacks; 'words': their names are read",
     )
+    prefix: str = Field(
+        "",
+        max_length=200,
+        description="written before every text, as E5 wants 'query: ' with its space",
+    )
+    precision: Annotated[Precision, _FROZEN_WORDS] = Field("fp32", description=_PRECISION)
     network: Annotated[str, NameIn(WORD_NETWORKS)] = Field(
         "transformer",
         description="what reads the words: the checkpoint, or a new net over its word embeddings",
@@ -114,6 +135,7 @@ class ImageEncoderSettings(Section):
         "checkpoint",
         description="'quick': prepared by steps of our own even where the checkpoint's differ",
     )
+    precision: Annotated[Precision, _FROZEN_PICTURES] = Field("fp32", description=_PRECISION)
     layers: Annotated[int | None, _PICTURE_FILES] = Field(
         None, ge=1, description="transformer layers kept; none: all"
     )

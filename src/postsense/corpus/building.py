@@ -28,6 +28,7 @@ from postsense.corpus.embedding import (
     CorpusEncoders,
     Features,
     encode_posts,
+    encoding_device,
     mean_vector,
     open_encoders,
 )
@@ -58,6 +59,7 @@ from postsense.corpus.selection import (
     select_posts,
 )
 from postsense.corpus.writing import create_posts, write_centers, write_vectors
+from postsense.encoders.precision import settled_precision
 from postsense.errors import CorpusError, DiskFullError, PostsenseError
 from postsense.files.atomic import replacing, write_json
 from postsense.files.disk_space import needing_room
@@ -89,7 +91,7 @@ def build_corpus(
     """
     use_runner(ray)
     lance_module()  # rather than miss it after hours of encoding
-    settings = _as_started(folder, settings)
+    settings = _settled(_as_started(folder, settings))
     command = command_of(inputs, comments, settings)
     with needing_room(folder), writing_to(folder, "corpus build"):
         if _is_built(folder, command):
@@ -116,6 +118,12 @@ def _as_started(folder: Path, settings: CorpusSettings) -> CorpusSettings:
         if isinstance(before, dict) and kept_as_before(before.get("settings")):
             return settings.model_copy(update={"encoders": as_before(settings.encoders)})
     return settings
+
+
+def _settled(settings: CorpusSettings) -> CorpusSettings:
+    """The settings with the precision that 'auto' is here: who asks the corpus computes in it."""
+    encoders = settled_precision(settings.encoders, encoding_device())
+    return settings.model_copy(update={"encoders": encoders})
 
 
 def _is_built(folder: Path, command: dict[str, Any]) -> bool:

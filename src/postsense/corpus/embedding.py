@@ -44,6 +44,11 @@ class Features:
     bad: dict[int, PictureError]
 
 
+def encoding_device() -> torch.device:
+    """The GPU if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def open_encoders(settings: EncoderSettings, opened: OpenEncoders | None = None) -> CorpusEncoders:
     """The encoders that the settings name, on the GPU if there is one.
 
@@ -51,7 +56,7 @@ def open_encoders(settings: EncoderSettings, opened: OpenEncoders | None = None)
     Raises: EncoderError: one cannot be found.
     """
     opened = OpenEncoders() if opened is None else opened
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = encoding_device()
     cores = settings.threads or available_cores()
     threads = cores if device.type == "cpu" else 1
     return CorpusEncoders(opened.text(settings, device), opened.image(settings, device), threads)

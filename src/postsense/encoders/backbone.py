@@ -13,6 +13,7 @@ from postsense.encoders.builtin import is_builtin, load_efficientnet
 from postsense.encoders.embeddings import Embeddings, pool
 from postsense.encoders.pretrained import (
     dual_part,
+    fills_positions,
     has_masks,
     keep_layers,
     load_model,
@@ -62,12 +63,16 @@ class TextBackbone(Backbone):
 
     Masked tokens follow the others. Where a network reads them nonetheless, texts of one length go
     through it together and without them, so that what a text gets depends on it alone.
+
+    filler: the id in all positions behind a text, for SigLIP, which has learned from texts that are
+    padded to the end and unmasked, and takes the last state, mostly one of padding, for the text's.
     """
 
     def __init__(
         self, model: nn.Module, *, pooled_output: bool = False, read_layers: int = 1
     ) -> None:
         super().__init__(model)
+        self.filler: int | None = None
         self.pooled_output = pooled_output  # dual models have no class token in their text
         self.read_layers = read_layers
         self.habits: TextHabits | None = None  # not known, as of the built-in one: those of BERT
@@ -118,14 +123,24 @@ class TextBackbone(Backbone):
 
     def read(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """What the network itself makes of these ids and this mask."""
-        several = self.read_layers > 1
-        output = self.model(input_ids=ids, attention_mask=mask, output_hidden_states=several)
+        several, length = self.read_layers > 1, ids.shape[1]
+        seen: Tensor | None = mask
+        if self.filler is not None:
+            ids, seen = self._filled(ids, mask, self.filler), None
+        output = self.model(input_ids=ids, attention_mask=seen, output_hidden_states=several)
         tokens = output.last_hidden_state
         pooled = getattr(output, "pooler_output", None) if self.pooled_output else None
         cls = tokens[:, 0] if pooled is None else pooled
         if several:  # dual models norm the last states, which hidden_states holds as they were
             tokens = torch.cat([*output.hidden_states[-self.read_layers : -1], tokens], dim=-1)
-        return tokens, cls
+        return (tokens if self.filler is None else tokens[:, :length]), cls
+
+    def _filled(self, ids: Tensor, mask: Tensor, filler: int) -> Tensor:
+        """Ids in all positions that the network has. Returns (B, P) int64."""
+        config: Any = self.model.config
+        positions = int(config.max_position_embeddings)
+        rest = torch.full_like(ids[:, :1], filler).expand(-1, positions)
+        return torch.cat([ids.masked_fill(mask == 0, filler), rest], dim=1)[:, :positions]
 
 
 class ImageBackbone(Backbone):
@@ -133,13 +148,15 @@ class ImageBackbone(Backbone):
 
     The regions of a convolutional network are the cells of its last feature map; those of a
     transformer are its patches, led by the class token where it has one. The class vector is that
-    first token; convolutional networks have none and give the mean of their regions.
+    first token; convolutional networks have none and give the mean of their regions. with_head: it
+    is what the network's own pooling head makes of all regions, as SigLIP has it.
 
     A masked autoencoder, which hides most of a picture at random, is shown all of it.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, *, with_head: bool = False) -> None:
         super().__init__(model)
+        self.with_head = with_head
         config: Any = getattr(model, "config", None)
         self.hides_patches = has_masks(vars(config)) if config is not None else False
         if self.hides_patches:
@@ -151,7 +168,7 @@ class ImageBackbone(Backbone):
         if states.ndim == 4:  # (B, D, H, W)
             regions = states.flatten(2).transpose(1, 2)
             return regions, regions.mean(dim=1)
-        return states, states[:, 0]
+        return states, output.pooler_output if self.with_head else states[:, 0]
 
     def _order(self, pixels: Tensor) -> dict[str, Tensor]:
         """What a masked autoencoder sorts patches by, for it to leave them as they are."""
@@ -228,6 +245,8 @@ def load_text_backbone(
     if is_builtin(folder):
         return backbone
     chosen = trial()
+    if fills_positions(getattr(network.config, "model_type", "")):
+        backbone.filler = chosen.padding
     backbone = _with_habits(backbone, chosen)
     if pretrained:
         if not backbone.pooled_output:
@@ -283,7 +302,8 @@ def load_image_backbone(
     keep_layers(network, layers, "encoders.image.layers")
     if not hasattr(network.config, "patch_size"):
         _refuse_transformer_settings(None, pooling)
-    backbone = ImageBackbone(network).eval()
+    with_head = pooling == "cls" and bool(getattr(network, "use_head", False))
+    backbone = ImageBackbone(network, with_head=with_head).eval()
     if pretrained:
         tried = picture_policy(folder).size_px if size_px is None else size_px()
         with trying(backbone):

@@ -1,12 +1,13 @@
 """Frozen encoders: a text or a picture → its features.
 
 On the CPU they are the same to the bit whatever batch a post is in: under ONNX Runtime, and under
-torch, which takes over where an export fails or is slower and is given one post at a time.
+torch, which takes over where an export fails or is slower and is given one post at a time. What
+computes in bfloat16 always runs in torch; see `precision`.
 """
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property, partial
@@ -23,7 +24,6 @@ from postsense.arrays import Array
 from postsense.config import EncoderSettings
 from postsense.config.encoders import Pooling
 from postsense.data.images import decode_picture, normalize_pixels
-from postsense.encoders import builtin
 from postsense.encoders.backbone import (
     ImageBackbone,
     TextBackbone,
@@ -32,13 +32,13 @@ from postsense.encoders.backbone import (
 )
 from postsense.encoders.embeddings import pool
 from postsense.encoders.features import Encoded
+from postsense.encoders.network_names import image_network, text_network
 from postsense.encoders.onnx import export_session, run_session
 from postsense.encoders.open_stores import OpenStores
+from postsense.encoders.precision import Runner, bf16_runner, settled_precision
 from postsense.encoders.pretrained import (
     BUILTIN,
     cache_folder,
-    fingerprint_folder,
-    hides_patches,
     image_checkpoint,
     reason_of,
     text_checkpoint,
@@ -51,7 +51,6 @@ from postsense.errors import EncoderError
 from postsense.files.atomic import write_json
 
 logger = logging.getLogger(__name__)
-Runner = Callable[[Sequence[Array]], list[Array]]
 
 
 class FrozenTextEncoder:
@@ -63,6 +62,7 @@ class FrozenTextEncoder:
     def __init__(
         self, settings: EncoderSettings, device: torch.device, stores: OpenStores | None = None
     ) -> None:
+        settings = settled_precision(settings, device)
         self.settings, self.device, self.cache = settings.text, device, cache_folder(settings)
         self.stores = stores
         self.folder = text_checkpoint(settings)
@@ -71,8 +71,9 @@ class FrozenTextEncoder:
 
     @cached_property
     def key(self) -> str:
-        """Names all that decides the features: weights, layers, pooling and text policy.
+        """Names all that decides the features: weights, layers, precision, pooling, text policy.
 
+        A prefix is not named: it is part of the text, by which features are found again.
         The number of layers that tokens are read from is named from two on, so that what was kept
         before there was a choice is found.
         """
@@ -82,11 +83,7 @@ class FrozenTextEncoder:
 
     @cached_property
     def _network(self) -> str:
-        builtin_weights = self.settings.name == BUILTIN
-        weights = builtin.TEXT_SHA256[:32] if builtin_weights else fingerprint_folder(self.folder)
-        read = self.settings.read_layers
-        several = f"-read{read}" if read > 1 else ""
-        return f"text-{weights}-{self.settings.layers or 'all'}{several}"
+        return text_network(self.settings, self.folder)
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
@@ -115,9 +112,14 @@ class FrozenTextEncoder:
     @cached_property
     def _runner(self) -> Runner:
         backbone = self._load()
-        if backbone.habits is not None and backbone.habits.shortest > 1:
+        short = backbone.habits is not None and backbone.habits.shortest > 1
+        if not short:
+            backbone.habits = None  # since texts of a batch are equally long
+        if self.settings.precision == "bf16":
+            trials = _batches(backbone, self.batch_size, self.settings.max_length)
+            return bf16_runner(backbone, trials, self.device, "encoders.text")
+        if short:
             return _torch_runner(backbone, self.device)  # short texts are not exported
-        backbone.habits = None  # since texts of a batch are equally long
         axes = {0: "batch", 1: "length"}
         file = self.cache / "onnx" / f"{self._network}.onnx"
         ids, one = self._examples(backbone)
@@ -154,6 +156,7 @@ class FrozenImageEncoder:
         truncated: Literal["refuse", "use"] = "refuse",
         stores: OpenStores | None = None,
     ) -> None:
+        settings = settled_precision(settings, device)
         self.settings, self.device, self.cache = settings.image, device, cache_folder(settings)
         self.stores = stores
         self.folder = image_checkpoint(settings)
@@ -163,15 +166,12 @@ class FrozenImageEncoder:
 
     @cached_property
     def key(self) -> str:
-        """Names all that decides the features: weights, layers, pooling and picture policy."""
+        """Names all that decides the features: weights, layers, precision, pooling, policy."""
         return "-".join([self._network, self.settings.pooling, self.policy.key])
 
     @cached_property
     def _network(self) -> str:
-        folder = self.folder
-        weights = builtin.IMAGE_SHA256[:32] if folder is None else fingerprint_folder(folder)
-        whole = "-whole" if folder is not None and hides_patches(folder) else ""
-        return f"image-{weights}-{self.settings.layers or 'all'}{whole}"
+        return image_network(self.settings, self.folder)
 
     def check(self) -> None:
         """Try the encoder out, unless an earlier command has found it sound.
@@ -194,6 +194,8 @@ class FrozenImageEncoder:
         generator = torch.Generator().manual_seed(0)
         height, width = self.policy.size_px
         pixels = torch.randn((2, 3, height, width), generator=generator)
+        if self.settings.precision == "bf16":
+            return bf16_runner(backbone, [[pixels[:1]]], self.device, "encoders.image")
         size = f"{width}" if height == width else f"{height}x{width}"
         file = self.cache / "onnx" / f"{self._network}-{size}.onnx"
         return _runner(backbone, [pixels], [pixels[:1]], [{0: "batch"}], file, self.device)
@@ -208,6 +210,13 @@ class FrozenImageEncoder:
             runner = self._runner
         regions, cls = runner([np.stack(pixels)])
         return _encoded(regions, cls, self.settings.pooling)
+
+
+def _batches(backbone: TextBackbone, size: int, longest: int) -> list[list[Tensor]]:
+    """Texts of two lengths, as many as go through the network together."""
+    lengths = (min(7, longest), min(20, longest))
+    given = [made_up_texts(backbone.model, length).repeat(size // 2, 1) for length in lengths]
+    return [[ids, torch.ones_like(ids)] for ids in given]
 
 
 def _encoded(tokens: Array, cls: Array, pooling: Pooling) -> list[Encoded]:

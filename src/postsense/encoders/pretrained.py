@@ -23,6 +23,7 @@ _SETTINGS = (
     "preprocessor_config.json",
     "processor_config.json",
 )
+_FILLED = ("siglip", "siglip2", "siglip_text_model", "siglip2_text_model")
 _WANTS_CODE = ("custom code", "not recognize this architecture", "Unrecognized")
 
 
@@ -259,6 +260,19 @@ def hides_patches(folder: Path) -> bool:
 def has_masks(settings: Mapping[str, Any]) -> bool:
     """The same by what the configuration says."""
     return bool(settings.get("mask_ratio")) and "decoder_hidden_size" in settings
+
+
+def fills_positions(model_type: str) -> bool:
+    """Whether texts are read in all positions of a network, padding included, as SigLIP's are."""
+    return model_type in _FILLED
+
+
+def pools_with_head(folder: Path) -> bool:
+    """Whether a checkpoint has a learned query in place of a class token of pictures: SigLIP."""
+    settings = read_settings(folder / "config.json")
+    part = settings.get("vision_config", settings)
+    siglip = settings.get("model_type") in ("siglip", "siglip_vision_model")
+    return siglip and isinstance(part, Mapping) and bool(part.get("vision_use_head", True))
 
 
 def wrong_modality(where: str, wanted: str, model: nn.Module) -> EncoderError:

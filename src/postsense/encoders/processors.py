@@ -85,7 +85,7 @@ class Tokenizer:
         special = set(self.tokenizer.all_special_ids) - {self.tokenizer.unk_token_id}
         start = tuple(takewhile(special.__contains__, ids))
         end = tuple(takewhile(special.__contains__, reversed(ids[len(start) :])))
-        return TextTrial(pooling, self.max_length, start, tuple(reversed(end)))
+        return TextTrial(pooling, self.max_length, start, tuple(reversed(end)), self.pad_id)
 
 
 def load_tokenizer(folder: Path, max_length: int) -> Tokenizer:

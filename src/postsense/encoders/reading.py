@@ -24,7 +24,8 @@ class TextReader:
 
     def __call__(self, texts: Sequence[str | None]) -> list[str]:
         """Each text as the tokenizer is to read it, "" where there is none."""
-        return [self._spell(text) if text else "" for text in texts]
+        spelled = (self._spell(text) if text else "" for text in texts)
+        return [f"{self.settings.prefix}{text}" if text else "" for text in spelled]
 
     def _spell(self, text: str) -> str:
         text = normalize_text(text, self.settings.normalize)

@@ -28,12 +28,14 @@ class TextTrial:
     """What a text encoder is opened for: how its states are pooled, and of which texts.
 
     longest: tokens of the longest text. start, end: ids of the special tokens around every text.
+    padding: id of the token that stands for nothing.
     """
 
     pooling: Pooling = "mean"
     longest: int = 16
     start: tuple[int, ...] = ()
     end: tuple[int, ...] = ()
+    padding: int = 0
 
 
 @dataclass(frozen=True)
@@ -190,7 +192,12 @@ def refuse_meaningless_pictures(
 
 
 def _has_class_token(model: nn.Module, regions: Tensor, size_px: tuple[int, int]) -> bool:
-    """Whether there are more states than patches; networks that join patches have fewer."""
+    """Whether there are more states than patches, or a head in place of such a token.
+
+    Networks that join patches have fewer states.
+    """
+    if getattr(model, "use_head", False):  # SigLIP: a learned query asks all regions
+        return True
     patch = getattr(model.config, "patch_size", None)
     if patch is None:
         return False

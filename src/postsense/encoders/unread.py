@@ -82,7 +82,8 @@ def unread_of(posts: Posts, settings: EncoderSettings) -> Unread:
     Languages in Latin letters count as read. Raises: EncoderError: no such encoder.
     """
     vocabulary = open_vocabulary(settings)
-    reader, judge = TextReader(settings.text, lambda: vocabulary), _Judge(vocabulary)
+    written = settings.text.model_copy(update={"prefix": ""})  # what people wrote, not what we do
+    reader, judge = TextReader(written, lambda: vocabulary), _Judge(vocabulary)
     letters, scripts, texts, unread_texts = 0, Counter[str](), 0, 0
     for text in posts.column("text"):
         (spelled,) = reader([text])

@@ -13,6 +13,7 @@ from postsense.config import Config, EncoderSettings
 from postsense.config.members import is_run
 from postsense.corpus.manifest import read_manifest
 from postsense.encoders.frozen import FrozenTextEncoder
+from postsense.encoders.precision import settled_precision
 from postsense.encoders.pretrained import BUILTIN, checkpoint_folder, fingerprint_folder
 from postsense.encoders.regions import REGIONS, image_key
 from postsense.errors import ConfigError, CorpusError, EncoderError, ModelError
@@ -27,10 +28,14 @@ _HUB_NAME = re.compile(r"[\w.-]+(?:/[\w.-]+)?", re.ASCII)
 
 
 def from_root(config: Config) -> Config:
-    """The settings with local folders named from the root, so that they are found from anywhere."""
+    """The settings with local folders named from the root, so that they are found from anywhere.
+
+    A precision of 'auto' becomes what it is here, so that it is the same elsewhere.
+    """
     encoders: dict[str, Any] = {}
+    settled = settled_precision(config.encoders, pick_device(config.training))
     for part in PARTS:
-        chosen = getattr(config.encoders, part)
+        chosen = getattr(settled, part)
         folder = Path(chosen.name).expanduser()
         if not _comes_along(chosen.name, part) and folder.is_dir():
             encoders[part] = chosen.model_copy(update={"name": str(folder.resolve())})
@@ -43,7 +48,7 @@ def from_root(config: Config) -> Config:
     training = {} if start is None else {"start_from": start.expanduser().resolve()}
     return config.model_copy(
         update={
-            "encoders": config.encoders.model_copy(update=encoders),
+            "encoders": settled.model_copy(update=encoders),
             "retrieval": config.retrieval.model_copy(update=retrieval),
             "training": config.training.model_copy(update=training),
             "ensemble": config.ensemble.model_copy(update={"members": members}),
