@@ -386,6 +386,7 @@ QUICK_ONES = (  # the others are marked slow
     "text_only by a new network",
 )
 SLOW = pytest.mark.slow
+OF_STEPS = {key for key in QUICK if key.startswith("training.")} - {"training.device"}
 OF_LABELS = ("training.patience", "training.select_by")  # of QUICK, unread where none are learned
 
 
@@ -411,7 +412,8 @@ def start(
         from postsense.runs.training import train_run
 
         folder = tmp_path_factory.mktemp("start") / "run"
-        config = scenario.configured(seed=7, **{"training.epochs": 1})
+        steps = {} if "on vectors" in scenario.name else {"training.epochs": 1}
+        config = scenario.configured(seed=7, **steps)
         train_run(load_posts(rows), config, folder)
         return str(folder)
 
@@ -435,6 +437,7 @@ def test_a_setting_that_is_changed_makes_a_difference_or_is_refused(
         key: places(value) if key in named and value != "regions" else value
         for key, value in {**QUICK, **SCENARIOS[name]}.items()
         if not (key in OF_LABELS and "cluster" in name)
+        and not (key in OF_STEPS and "on vectors" in name)
     }
     scenario = Scenario(name, chosen)
     without_val = [

@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, create_model, field_validator
 
-from postsense.config.section import AFTER_TRAINING, OF_MACHINE, SAME_RESULT, ReadWhere, Section
+from postsense.config.section import (
+    AFTER_TRAINING,
+    ITERATES,
+    OF_MACHINE,
+    SAME_RESULT,
+    ReadWhere,
+    Section,
+)
 from postsense.registry.inputs import INPUTS
 
 UNREAD_IN_PREDICT = ("label", "split", "comments", "attributes", "created_at")
@@ -114,7 +121,7 @@ class DataSettings(Section):
         description="JPEG, PNG, GIF and BMP files that are cut short: a bad row, or what is there",
         json_schema_extra=AFTER_TRAINING,
     )
-    validation_fraction: float = Field(
+    validation_fraction: Annotated[float, ITERATES] = Field(
         0.1, gt=0, lt=0.5, description="share of train used as val when the table has no val"
     )
     train_fraction: Annotated[float, _LABELS] = Field(

@@ -156,8 +156,14 @@ def parse_said(settings: Mapping[str, Any], said: Collection[str]) -> Config:
             config = Config.model_validate(kept, context=UNREAD_ALLOWED)
         except ValidationError as error:
             raise _config_error(error, Config) from None
-        kept = without_settings(kept, unread_settings(config).keys() - set(said))
+        unsaid = {key for key in unread_settings(config) if not _is_said(key, said)}
+        kept = without_settings(kept, unsaid)
     return parse_config(kept)
+
+
+def _is_said(key: str, said: Collection[str]) -> bool:
+    """Whether the user has set this key, or a part of it."""
+    return key in said or any(one.startswith(f"{key}.") for one in said)
 
 
 def parse_kept(settings: Mapping[str, Any]) -> Config:

@@ -284,7 +284,9 @@ class Config(Section):
             )
         if self.trains_encoder or self.encoders.projection is not None:
             raise ValueError(
-                f"method '{method.name}' trains neither an encoder nor encoders.projection"
+                f"method '{method.name}' trains nothing but its head:"
+                " encoders.text.trainable=false, encoders.image.trainable=false and no"
+                " encoders.projection"
             )
         if not self.inputs:
             raise ValueError(f"fusion '{name}' reads nothing: give a block a weight, blocks.NAME")
@@ -294,7 +296,10 @@ class Config(Section):
         if self.fusion.hidden == 0 and not fusion.may_lack_layer:
             raise ValueError(f"fusion '{name}' needs fusion.hidden >= 1")
         if self.fusion.hidden == 0 and self.reads_comments:
-            raise ValueError("hint comments need fusion.hidden >= 1")
+            raise ValueError(
+                "hint comments, own or those that retrieval.corpus lends, need fusion.hidden >= 1:"
+                " comments.count=0, comments.own=false"
+            )
         if fusion.own_projection and self.encoders.projection is not None:
             raise ValueError(f"fusion '{name}' has projections of its own: no encoders.projection")
         if text.read_layers > 1 and fusion.text_layers == 1:
