@@ -314,6 +314,7 @@ def test_val_may_be_learned_from(posts: Posts, tmp_path: Path) -> None:
     [trained] = load_run(tmp_path / "run")
     assert trained.seen is not None
     assert len(trained.seen.trained) == 36 and not len(trained.seen.selected)
+    assert "val" not in metrics_of(tmp_path / "run")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ seed-N/checkpoints/    only while the seed is unfinished
 import logging
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -195,6 +195,8 @@ def _train_seed(
 ) -> TrainedSeed:
     """Train one seed and measure it on val and test."""
     fitted = fit_classifier(splits, prepared, config, checkpoints, progress, runs)
+    if config.ensemble.learn_from_val:  # and so says nothing about what is new
+        splits = replace(splits, val=splits.val[:0])
     measured = _measure(fitted.classifier, splits, prepared)
     report = {**_training_report(fitted, config), **measured.metrics}
     tables = {"pseudo_labels": fitted.pseudo_labels, "predictions": measured.predictions}
