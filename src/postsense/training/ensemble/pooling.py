@@ -159,7 +159,7 @@ def choose_pool(
     if len(labels) < FEW_POSTS:
         return Pool(plain.weights, plain.prior, SHIFTS[0] if shift is None else shift)
     mean = plain.join(answers)
-    if knows_nothing(mean, labels, prior):
+    if knows_nothing(_tempered(mean, _temperature(mean, labels)), labels, prior):
         return Pool(plain.weights, plain.prior, trust=0.0)
     tau = _shift(plain, answers, labels) if shift is None else shift
     shifted = Pool(plain.weights, plain.prior, tau)

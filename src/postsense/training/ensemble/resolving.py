@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 Runs = Mapping[str, tuple[Classifier, ...]]
 NO_RUNS: Runs = MappingProxyType({})
 LARGE_TABLES = "concat"  # the member where no other fits: it reads posts batch by batch
-FEW_LABELS = 150  # of a class, on average, below which few members with firm penalties do best
+FEW_LABELS = 100  # of a class, on average, below which few members with firm penalties do best
 _WITH_COMMENTS = 0.05  # share of posts from which a post's own comments are read
 _COMMENT_BLOCKS = {"comments": 1.0}
 
