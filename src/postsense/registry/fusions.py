@@ -189,7 +189,7 @@ FUSIONS = Registry(
             "postsense.fusion.concat:build",
             vectors=(),
             reads=(),
-            may_read=_BLOCKS,
+            may_read=(*_OF_WORDS, "comment_words"),  # a vector of comments is as wide as one of words
             may_lack_layer=True,
             aligned=None,
             comments=None,
