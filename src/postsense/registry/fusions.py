@@ -185,11 +185,11 @@ FUSIONS = Registry(
         ),
         Fusion(
             "blocks_only",
-            "the blocks alone, such as counts of words",
+            "the blocks alone that need no encoder, such as counts of words",
             "postsense.fusion.concat:build",
             vectors=(),
             reads=(),
-            may_read=(*_OF_WORDS, "comment_words"),  # a vector of comments is as wide as one of words
+            may_read=(*_OF_WORDS, "comment_words"),
             may_lack_layer=True,
             aligned=None,
             comments=None,
