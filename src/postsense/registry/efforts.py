@@ -32,7 +32,7 @@ EFFORTS = Registry(
         Effort(
             "quick",
             "regression on vectors, and on counted words",
-            seconds=45,
+            seconds=60,
             members=("regression-all", "tfidf"),
             alone=("regression-words", "regression-picture"),
             few=_FEW,
@@ -41,7 +41,7 @@ EFFORTS = Registry(
         Effort(
             "best",
             "and a network, and a text encoder that is trained",
-            seconds=170,
+            seconds=330,
             members=(*_MEMBERS, *_TRAINED),
             alone=_ALONE,
             few=_FEW,

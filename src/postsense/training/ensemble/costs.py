@@ -14,10 +14,10 @@ _TEXT, _PICTURE = 0.0021, 0.0040  # seconds a post, encoded
 _NUMBER = 5e-7  # seconds a number of a vector, over folds and penalties
 _WIDTHS = {"text": 384, "image": 1280, "lexical": 28, "tfidf": 2000, "comments": 384}
 _KERNEL = 9e-11  # seconds a post, point and number or point that is compared or solved
-_STEP = 2.5e-5  # seconds a post and epoch, of layers on kept features
-_ENCODER = 6e-3  # seconds a post and epoch, of an encoder that trains
+_STEP = 5e-5  # seconds a post and epoch, of layers on kept features
+_ENCODER = 1.1e-2  # seconds a post and epoch, of an encoder that trains
 _MOST_NUMBERS = 2**28  # of vectors or a kernel that are in memory at once: 1 GiB in float32
-_START = 10.0  # seconds of starting, simple answers, measuring and writing
+_START = 16.0  # seconds of starting, simple answers, measuring and writing
 
 
 @dataclass(frozen=True)
