@@ -86,17 +86,19 @@ def main(count: int) -> None:
         os.environ["POSTSENSE_CACHE"] = str(folder / "cache")
         table = write_synthetic_posts(folder / "posts", posts=300, seed=1)
         old = write_synthetic_posts(folder / "old_posts", posts=600, seed=2)
-        new = write_synthetic_posts(folder / "new_posts", posts=4 * count + 60, seed=3)
+        new = write_synthetic_posts(folder / "new_posts", posts=6 * count + 90, seed=3)
         build_corpus([old], folder / "corpus", CorpusSettings(require_comments=False))
         index_corpus(folder / "corpus")
-        rows = rows_of(new, 2 * (count + WARM_UP))
+        rows = rows_of(new, 3 * (count + WARM_UP))
         settings = {"training.epochs": 5, "training.device": "cpu", "training.batch_size": 32}
-        for kind, lent, asked in (
-            ("preset concat", {}, rows[::2]),
-            ("with comments", {"retrieval.corpus": folder / "corpus"}, rows[1::2]),
+        lent = {"retrieval.corpus": folder / "corpus"}
+        for kind, config, asked in (
+            ("the default, an ensemble", load_config(default_method="ensemble"), rows[::3]),
+            ("preset concat", load_config("concat", values=settings), rows[1::3]),
+            ("with comments", load_config("concat", values={**settings, **lent}), rows[2::3]),
         ):
-            run = folder / kind.replace(" ", "-")
-            train_run(load_posts(table), load_config("concat", values={**settings, **lent}), run)
+            run = folder / kind.replace(" ", "-").replace(",", "")
+            train_run(load_posts(table), config, run)
             compare(kind, run, asked)
 
 

@@ -36,17 +36,15 @@ from postsense.training.labeled import TrainingData, new_model
 PENALTIES = (1e-3, 3e-3, 1e-2)
 SHARES = (0.0, 0.3, 0.5)
 VECTOR = {"blocks.comments": 1.0}
-BOTH = {**VECTOR, "blocks.comment_words": 0.3}
 OWN = {"comments.own": True, "comments.count": 8}
-INPUTS: dict[str, dict[str, Any]] = {"": {}, "vector": VECTOR, "vector and words": BOTH}
+INPUTS: dict[str, dict[str, Any]] = {"": {}, "vector": VECTOR}
 NETWORKS: dict[str, dict[str, Any]] = {
     "concat": {},
     "concat, vector": VECTOR,
-    "concat, vector and words": BOTH,
     "concat, attention": OWN,
     "concat, attention and vector": {**OWN, **VECTOR},
 }
-CHOSEN = {"": 1e-2, "vector": 3e-3, "vector and words": 3e-3}  # penalties, by `folds`
+CHOSEN = {"": 1e-2, "vector": 3e-3}  # penalties, by `folds`
 SHARE = 0.5  # hidden, by `folds`
 SEEDS = 5
 REPEATS = 6  # of five folds, of the regressions; the networks have two

@@ -1,8 +1,10 @@
 """The default of training: members on folds, kept and asked together."""
 
 import json
+import pickle
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,9 @@ from postsense.config.members import member_config
 from postsense.data.loading import load_posts
 from postsense.data.splitting import split_posts
 from postsense.errors import ConfigError, ModelError, PostsenseError
+from postsense.inputs.hiding import HiddenColumn
+from postsense.inputs.readings import shared_reading
+from postsense.inputs.vectors import VectorColumn
 from postsense.posts import Posts
 from postsense.prediction.ensemble import Ensemble
 from postsense.predictor import Predictor
@@ -340,3 +345,74 @@ def test_what_one_model_reads_is_refused_beside_an_ensemble() -> None:
     for key, value in {"training.epochs": 3, "fusion.hidden": 8, "losses.itc": 0.1}.items():
         with pytest.raises(ConfigError, match=key):
             load_config(values={"method": "ensemble", key: value})
+
+
+def test_members_that_somebody_names_count_whatever_an_effort_says_of_them(
+    posts: Posts, tmp_path: Path
+) -> None:
+    named = {**SETTINGS, "ensemble.members": ["regression-words", "tfidf"]}
+    train_run(posts, load_config(values=named), tmp_path / "run")
+    weights = [member["weight"] for member in metrics_of(tmp_path / "run")["members"]]
+    assert weights == [0.5, 0.5]
+
+
+def test_stand_ins_wait_until_a_modality_is_left_out(posts: Posts, tmp_path: Path) -> None:
+    named = {"ensemble.members": ["regression-all"], "ensemble.stand_ins": ["regression-words"]}
+    train_run(posts, load_config(values={**SETTINGS, **named}), tmp_path / "run")
+    members = metrics_of(tmp_path / "run")["members"]
+    assert [(one["name"], one["weight"]) for one in members] == [
+        ("regression-all", 1.0),
+        ("regression-words", 0.0),
+    ]
+    assert set(members[1]["folds"]) == {"accuracy", "macro_f1", "weighted_f1"}
+
+
+def test_a_stranger_names_no_encoder_that_is_not_a_members(
+    ensemble: Ensemble, posts: Posts
+) -> None:
+    text = ensemble.config.encoders.text.model_copy(update={"name": "/somewhere/else"})
+    encoders = ensemble.config.encoders.model_copy(update={"text": text})
+    retrieval = ensemble.config.retrieval.model_copy(update={"corpus": Path("/somewhere/corpus")})
+    changed = {"encoders": encoders, "retrieval": retrieval}
+    other = replace(ensemble, config=ensemble.config.model_copy(update=changed))
+    read = shared_reading(other.config, other.member_configs)
+    assert read.encoders.text.name == "builtin" and read.retrieval.corpus is None
+    assert (other.predict(posts).probs == ensemble.predict(posts).probs).all()
+
+
+def test_hidden_columns_may_go_to_another_process() -> None:
+    column = VectorColumn(np.ones((2, 3), dtype=np.float32), np.arange(2))
+    copied = pickle.loads(pickle.dumps(HiddenColumn(column)))
+    assert not copied.batch(np.array([0, 1])).present.any()
+
+
+@pytest.mark.parametrize(
+    "setting", ["blocks.lexical", "blocks.text", "comments.own", "comments.count", "fusion.hidden"]
+)
+def test_what_members_say_for_themselves_is_refused_of_an_ensemble(setting: str) -> None:
+    value = True if setting == "comments.own" else 3
+    with pytest.raises(ConfigError, match=setting):
+        load_config(values={"method": "ensemble", setting: value})
+
+
+def test_a_corpus_lends_to_a_member_of_its_own(
+    posts: Posts, synthetic_corpus: Path, tmp_path: Path
+) -> None:
+    lent = {"retrieval.corpus": synthetic_corpus}
+    named = {"method": "ensemble", "ensemble.members": ["regression-all", "concat-comments"]}
+    train_run(posts, load_config(values={**lent, **named}), tmp_path / "run")
+    [trained] = load_run(tmp_path / "run")
+    with Predictor([trained]) as predictor:
+        predictions = predictor.predict(posts)
+    assert predictions.members is not None and predictions.hints is not None
+    assert [one.weight for one in predictions.members[0]] == [0.5, 0.5]
+    assert len(predictions.hints) == len(posts)
+
+
+def test_a_lent_comment_counts_by_itself_only_where_folds_say_so(
+    posts: Posts, synthetic_corpus: Path, tmp_path: Path
+) -> None:
+    config = load_config(values={"retrieval.corpus": synthetic_corpus}, default_method="ensemble")
+    train_run(posts, config, tmp_path / "run")
+    *_, last = metrics_of(tmp_path / "run")["members"]
+    assert (last["name"], last["weight"]) == ("concat-comments", 0.0)

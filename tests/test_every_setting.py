@@ -327,7 +327,6 @@ SCENARIOS: dict[str, dict[str, Any]] = {
         "comments.count": 2,
         "comments.most": 2,
         "blocks.comments": 1.0,
-        "blocks.comment_words": 0.5,
     },
     "own comments before borrowed ones": {
         **TINY_TEXT,
@@ -452,6 +451,7 @@ def test_a_setting_that_is_changed_makes_a_difference_or_is_refused(
         "data.positive_class": ["positive"],
         "losses.more": [{"certain": 0.5}],
         "ensemble.members": [["tfidf"]],
+        "ensemble.stand_ins": [["tfidf"]],
         "encoders.text.name": [places("tiny_roberta"), "builtin"],
         "encoders.text.prefix": ["a lovely day "],
         "encoders.image.name": [places("tiny_beit"), "builtin"],

@@ -1,28 +1,19 @@
 """A post's own comments as vectors, and how training shows posts without them."""
 
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from zlib import crc32
 
 import numpy as np
 import pytest
 
-from postsense.data.duplicates import clean_text
 from postsense.encoders.features import Encoded, FeatureColumn, FeatureStore
 from postsense.inputs.batches import CommentColumn, PostColumns, PostDataset
-from postsense.inputs.own_comments import (
-    SparseColumn,
-    VectorColumn,
-    hashed_words,
-    mean_vectors,
-    word_statistics,
-)
+from postsense.inputs.own_comments import mean_vectors
+from postsense.inputs.vectors import VectorColumn
 from postsense.retrieval.comments import Hint, own_first
 from postsense.training.comment_dropout import hide_comments, with_fresh_twins
 
 VECTORS = VectorColumn(np.array([[1, 2], [3, 4]], dtype=np.float16), np.array([0, -1, 1]))
-TEXTS = ["Great phone, great case!", "the case of the phone"]
 
 
 @pytest.fixture
@@ -39,40 +30,6 @@ def test_a_post_is_the_mean_of_its_readable_comments(texts: FeatureColumn) -> No
     batch = column.batch(np.array([0, 1, 2, 3]))
     assert batch.pooled.tolist() == [[3.0, 1.0], [0, 0], [0, 0], [9.0, 1.0]]
     assert batch.present.tolist() == [True, False, False, True]
-
-
-def test_words_are_counted_as_the_equation_says() -> None:
-    expected: dict[int, float] = {}
-    counts = Counter[str]()
-    for text in TEXTS:
-        words = clean_text(text).split()
-        counts.update(words)
-        counts.update([f"{words[i]} {words[i + 1]}" for i in range(len(words) - 1)])
-    for word, count in counts.items():
-        place = crc32(word.encode()) % 8
-        expected[place] = expected.get(place, 0.0) + float(np.log(1 + count))
-    assert hashed_words(TEXTS, 8) == pytest.approx(expected)
-    assert counts["great"] == 2 and "phone great" in counts and "case the" not in counts
-    assert hashed_words(TEXTS[::-1], 8) == hashed_words(TEXTS, 8)
-
-
-def test_words_that_train_never_saw_count_nothing_and_others_alike() -> None:
-    column = SparseColumn(
-        np.array([0, 1, 3, 4, 4]), np.array([2, 1, 2, 3]), np.array([1.0, 2.0, 1.0, 9.0]), width=4
-    )
-    mean, deviation = word_statistics(column, np.array([0, 1, 3]))  # the last has no comments
-    assert mean.tolist() == [0, 1, 1, 0]
-    assert float(deviation[1]) == pytest.approx((1 / 4) ** 0.5)
-    assert all(abs(9 / float(deviation[place])) < 1e-6 for place in (0, 3))
-
-
-def test_sparse_vectors_come_back_whole() -> None:
-    column = SparseColumn(
-        np.array([0, 2, 2, 3]), np.array([0, 3, 1]), np.array([1.0, 2.0, 5.0]), width=4
-    )
-    batch = column.batch(np.array([2, 0, 1]))
-    assert batch.pooled.tolist() == [[0, 5, 0, 0], [1, 0, 0, 2], [0, 0, 0, 0]]
-    assert batch.present.tolist() == [True, True, False]
 
 
 def test_own_comments_are_first_and_said_once() -> None:

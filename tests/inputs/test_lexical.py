@@ -11,11 +11,10 @@ from postsense.encoders.open_encoders import OpenEncoders
 from postsense.inputs.columns import Preparation
 from postsense.inputs.lexical import (
     FEATURES,
-    VectorColumn,
     lexical_column,
     lexical_features,
-    standard_statistics,
 )
+from postsense.inputs.vectors import VectorColumn, vector_statistics
 from postsense.posts import posts_of_texts
 
 NONE: dict[str, float] = dict.fromkeys(FEATURES, 0.0)
@@ -106,7 +105,7 @@ def test_a_post_without_words_has_none_and_is_no_part_of_the_statistics() -> Non
     batch = column.batch(np.array([1, 2]))
     assert batch.present.tolist() == [False, True] and not batch.pooled[0].any()
     np.testing.assert_allclose(batch.pooled[1], lexical_features("bad"), rtol=1e-6)
-    mean, deviation = standard_statistics(column, np.array([0, 1, 2]))
+    mean, deviation = vector_statistics(column, np.array([0, 1, 2]))
     known = torch.tensor([lexical_features(text) for text in ("good day", "bad")])
     torch.testing.assert_close(mean, known.mean(dim=0))
     std = known.std(dim=0, correction=0)
@@ -114,7 +113,7 @@ def test_a_post_without_words_has_none_and_is_no_part_of_the_statistics() -> Non
 
 
 def test_without_any_words_nothing_is_scaled() -> None:
-    mean, deviation = standard_statistics(_column([None]), np.array([0]))
+    mean, deviation = vector_statistics(_column([None]), np.array([0]))
     assert not mean.any() and (deviation == 1).all()
 
 

@@ -5,15 +5,15 @@ from typing import Any
 
 from rich.table import Table
 
+from postsense.commands.results import METRICS
 from postsense.config import Config
 from postsense.config.members import is_run, member_config
-from postsense.evaluation.metrics import HEADLINE
 from postsense.training.ensemble.costs import cost_of
 
 
 def announcement(config: Config, posts: int) -> str:
     """What is about to be trained, and about how long that takes."""
-    names = config.ensemble.members
+    names = config.ensemble.all_members
     members = {name: member_config(config, name) for name in names if not is_run(name)}
     seconds = cost_of(config, members, posts).total
     shown = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
@@ -28,7 +28,7 @@ def member_table(report: Mapping[str, Any]) -> Table:
 
     report: of a seed.
     """
-    table = Table("member", "weight", *(name.replace("_", " ") for name in HEADLINE))
+    table = Table("member", "weight", *METRICS.values())
     for member in report["members"]:
         scores = _scores(member["folds"])
         table.add_row(member["name"], f"{member['weight']:.2f}", *scores)
@@ -38,7 +38,7 @@ def member_table(report: Mapping[str, Any]) -> Table:
 
 def _scores(measured: Mapping[str, float]) -> list[str]:
     """Each metric, or "-" where too few posts were there to measure."""
-    return [f"{measured[name]:.4f}" if name in measured else "-" for name in HEADLINE]
+    return [f"{measured[name]:.4f}" if name in measured else "-" for name in METRICS]
 
 
 def pool_line(report: Mapping[str, Any]) -> str:

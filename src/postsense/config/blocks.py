@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, create_model
 
-from postsense.config.section import ReadWhere, Section
+from postsense.config.section import ONE_MODEL, ReadWhere, Section
 from postsense.registry.fusions import FUSIONS
 from postsense.registry.inputs import INPUTS, Input
 
@@ -30,7 +30,8 @@ def _weight(block: Input) -> Any:
     )
     encoded = () if block.width else (_FROZEN,)
     field = Field(0.0, ge=0, le=1000, description=f"weight of the {block.description}; 0: not read")
-    learned = (FROM_LABELS,) if block.column == "comments" else ()
+    # an ensemble reads comments where there are some; its members weigh all else by themselves
+    learned = (FROM_LABELS,) if block.column == "comments" else (ONE_MODEL,)
     kind: Any = float
     for one in (*learned, reading, *encoded):
         kind = Annotated[kind, one]
@@ -66,10 +67,10 @@ _PICTURES = ReadWhere(
 class BlockSettings(_Weights):
     """How much each vector counts: those of words and picture, and the blocks beside them."""
 
-    text: Annotated[float, _WORDS] = Field(
+    text: Annotated[float, ONE_MODEL, _WORDS] = Field(
         1.0, gt=0, le=1000, description="weight of encoded words, titles and comments among them"
     )
-    image: Annotated[float, _PICTURES] = Field(
+    image: Annotated[float, ONE_MODEL, _PICTURES] = Field(
         1.0, gt=0, le=1000, description="weight of encoded pictures"
     )
 

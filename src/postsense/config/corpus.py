@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from postsense.config.blocks import FROM_LABELS
 from postsense.config.data import Columns, Delimiter
 from postsense.config.encoders import EncoderSettings
-from postsense.config.section import AFTER_TRAINING, ReadWhere, Section
+from postsense.config.section import AFTER_TRAINING, ONE_MODEL, ReadWhere, Section
 from postsense.registry.inputs import INPUTS
 
 
@@ -65,14 +65,14 @@ _ATTENDED = ReadWhere(
     ("fusion.name",),
 )
 _BLOCKS = ReadWhere(
-    "blocks.comments or comment_words above 0",
+    "blocks.comments above 0",
     lambda config: config.reads_comment_blocks,
-    ("blocks.comments", "blocks.comment_words"),
+    ("blocks.comments",),
 )
 _OWN = ReadWhere(
-    "comments.own=true or a block of comments",
+    "comments.own=true or blocks.comments above 0",
     lambda config: config.reads_own_comments,
-    ("comments.own", "blocks.comments", "blocks.comment_words"),
+    ("comments.own", "blocks.comments"),
 )
 _ASKED = ReadWhere(
     "a corpus that lends comments or is learned from",
@@ -118,7 +118,7 @@ class RetrievalSettings(Section):
 
 
 class CommentSettings(Section):
-    own: Annotated[bool, _ATTENDED, _NUMBERED, FROM_LABELS] = Field(
+    own: Annotated[bool, ONE_MODEL, _ATTENDED, _NUMBERED, FROM_LABELS] = Field(
         False, description="a post's own comments, those of the table, come before borrowed ones"
     )
     absence: Annotated[float, _OWN] = Field(
@@ -131,19 +131,19 @@ class CommentSettings(Section):
     most: Annotated[int, _BLOCKS] = Field(
         32, ge=1, le=1000, description="first own comments of a post that blocks are made of"
     )
-    count: Annotated[int, _HINTS] = Field(
+    count: Annotated[int, ONE_MODEL, _HINTS] = Field(
         5, ge=0, le=1000, description="hint comments of a post (N); 0: none are read"
     )
-    per_post: Annotated[int, _LENT, _NUMBERED] = Field(
+    per_post: Annotated[int, ONE_MODEL, _LENT, _NUMBERED] = Field(
         5, ge=1, le=1000, description="first comments taken of a similar post"
     )
-    dropout: Annotated[float, _HINTS, _NUMBERED, _LATE] = Field(
+    dropout: Annotated[float, ONE_MODEL, _HINTS, _NUMBERED, _LATE] = Field(
         0.8, ge=0, lt=1, description="dropout on the vectors of hint comments"
     )
-    min_words: Annotated[int, _LENT, _NUMBERED] = Field(
+    min_words: Annotated[int, ONE_MODEL, _LENT, _NUMBERED] = Field(
         3, ge=1, description="words a borrowed comment must have"
     )
-    max_generic: Annotated[float, _LENT, _NUMBERED] = Field(
+    max_generic: Annotated[float, ONE_MODEL, _LENT, _NUMBERED] = Field(
         0.5,
         ge=0,
         le=1,

@@ -35,7 +35,7 @@ _OF_A_CORPUS = ReadWhere("a table that a corpus is built from", lambda config: F
 _OWN_COMMENTS = ReadWhere(
     "comments.own=true or a block of comments",
     lambda config: config.reads_own_comments,
-    ("comments.own", "blocks.comments", "blocks.comment_words"),
+    ("comments.own", "blocks.comments"),
 )
 _REGIONS = ReadWhere(
     "encoders.image.name=regions",

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, model_validator
 
 from postsense.config.section import NameIn, Section
 from postsense.registry.efforts import EFFORTS
@@ -14,6 +14,12 @@ class EnsembleSettings(Section):
     )
     members: tuple[str, ...] = Field(
         (), max_length=64, description="presets, or folders of runs, that it joins; (): by effort"
+    )
+    stand_ins: tuple[str, ...] = Field(
+        (),
+        max_length=64,
+        description="members that count only where words, or pictures, are left out, or where"
+        " comments that a corpus lends help; (): by effort where no members are named",
     )
     folds: int = Field(
         5, ge=2, le=100, description="parts of train that members answer without having seen them"
@@ -33,9 +39,13 @@ class EnsembleSettings(Section):
         False, description="val joins train, rather than being measured and chosen by"
     )
 
-    @field_validator("members")
-    @classmethod
-    def _are_unique(cls, members: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(members)) < len(members):
-            raise ValueError("a member more than once")
-        return members
+    @property
+    def all_members(self) -> tuple[str, ...]:
+        """Those that count by default, then those that stand in for them."""
+        return (*self.members, *self.stand_ins)
+
+    @model_validator(mode="after")
+    def _are_unique(self) -> "EnsembleSettings":
+        if len(set(self.all_members)) < len(self.all_members):
+            raise ValueError("ensemble.members and stand_ins: a member more than once")
+        return self

@@ -16,12 +16,12 @@ def member_config(config: Config, name: str) -> Config:
     """The settings of a member: those of the preset, on posts that are read as the ensemble's.
 
     One that puts words and picture side by side reads one of them where the ensemble does. Encoders
-    are the ensemble's unless the preset names others; a corpus lends to members that
-    attend to comments.
+    are the ensemble's unless the preset names others; a corpus lends to members that attend to
+    comments.
     Raises: ConfigError: no such preset, or one that does not go together with the rest.
     """
+    where, expected = f"ensemble.members, '{name}'", "a preset, or the folder of a run"
     if name not in preset_names():
-        where, expected = f"ensemble.members, '{name}'", "a preset, or the folder of a run"
         raise ConfigError(where, expected, "neither", nearest(name, preset_names()))
     shared: dict[str, Any] = config.model_dump(mode="python", include=_OF_ALL)
     preset = preset_settings(name)
@@ -35,24 +35,21 @@ def member_config(config: Config, name: str) -> Config:
     try:
         member = parse_said(shared, ())
     except ConfigError as error:
-        where, fix = f"ensemble.members, '{name}'", "Leave it out, or change the encoders."
+        fix = "Leave it out, or change the encoders."
         raise ConfigError(where, error.expected, error.found, fix) from None
     if member.declared_method.combines:
         found, fix = "an ensemble", "Name its members instead."
-        raise ConfigError(f"ensemble.members, '{name}'", "a preset of one model", found, fix)
+        raise ConfigError(where, "a preset of one model", found, fix)
     if member.declared_method.learns_from_corpus and member.retrieval.corpus is None:
-        expected, fix = (
-            f"a corpus for method={member.method} to learn from",
-            "Name it with --corpus.",
-        )
-        raise ConfigError(f"ensemble.members, '{name}'", expected, "none", fix)
+        expected = f"a corpus for method={member.method} to learn from"
+        raise ConfigError(where, expected, "none", "Name it with --corpus.")
     return _commented(member, config)
 
 
 def member_configs(config: Config, known: Mapping[str, Config] | None = None) -> dict[str, Config]:
     """The settings of every member, by name. known: those of members that are runs."""
     known = known or {}
-    names = config.ensemble.members
+    names = config.ensemble.all_members
     return {name: known[name] if name in known else member_config(config, name) for name in names}
 
 
@@ -62,19 +59,14 @@ def is_run(name: str) -> bool:
 
 
 def _commented(member: Config, config: Config) -> Config:
-    """The settings of a member that reads the post's own comments where the ensemble does.
+    """The settings of a member, which reads a vector of comments where the ensemble does.
 
-    One that reads a vector of the words reads one of the comments; one that counts words counts
-    those of comments.
+    That is beside a vector of the words, as wide as which it is.
     """
-    like = {"comments": "text", "comment_words": "tfidf"}
-    weights = {
-        name: config.blocks.weight(name)
-        for name, words in like.items()
-        if name in member.fusion.declared.may_read and words in member.inputs
-    }
-    if not any(weights.values()):
+    weight = config.blocks.weight("comments")
+    reads = "comments" in member.fusion.declared.may_read and "text" in member.inputs
+    if weight == 0 or not reads:
         return member
-    blocks = member.blocks.model_copy(update=weights)
+    blocks = member.blocks.model_copy(update={"comments": weight})
     comments = config.comments.model_copy(update={"own": member.comments.own})
     return member.model_copy(update={"blocks": blocks, "comments": comments})

@@ -85,6 +85,11 @@ def headline_metric(name: str, logits: Array, labels: Array) -> float:
     return _precision_recall_f1(labels, predicted, average=name.removesuffix("_f1"))["f1"]
 
 
+def headline_metrics(probs: Array, labels: Array) -> dict[str, float]:
+    """Each of HEADLINE of probabilities (N, K) against labels (N,); {} of none."""
+    return {name: headline_metric(name, probs, labels) for name in HEADLINE} if len(labels) else {}
+
+
 def _precision_recall_f1(labels: Array, predicted: Array, **options: Any) -> dict[str, float]:
     scores = precision_recall_fscore_support(labels, predicted, zero_division=0, **options)
     return dict(zip(("precision", "recall", "f1"), map(float, scores[:3]), strict=True))

@@ -2,19 +2,21 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
+import numpy as np
 import torch
 
 from postsense.arrays import Array
 from postsense.encoders.embeddings import Embeddings
+from postsense.encoders.regions import REGIONS
 from postsense.inputs.batches import CommentColumn, Comments, InputColumn, Pixels, Read, TokenIds
 from postsense.inputs.preparation import PreparedPosts
 from postsense.registry.inputs import INPUTS
 
 PARTS: Final[Mapping[str, tuple[str, ...]]] = {
     "words": ("text", "title"),
-    "picture": ("image", "attributes"),
+    "picture": ("image", "attributes", REGIONS),
     "comments": ("comments",),
 }
 """What may be hidden, and the columns of a table that it is made of."""
@@ -29,9 +31,6 @@ class HiddenColumn:
     def batch(self, posts: Array) -> Read:
         """The batch of the column, with nothing present."""
         return hidden(self.column.batch(posts))
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.column, name)  # widths and lengths are those of what is hidden
 
 
 class HiddenComments(CommentColumn):
@@ -85,14 +84,10 @@ def has_part(prepared: PreparedPosts, part: str) -> Array:
     """(N,) bool, which posts have this part."""
     table = prepared.posts.table
     if part == "comments":
-        own = [bool(texts) for texts in prepared.posts.column("comments")]
-        lent = [] if prepared.hints is None else [bool(texts) for texts in prepared.hints.given]
-        lent += [False] * (len(own) - len(lent))
-        return torch.tensor([a or b for a, b in zip(own, lent, strict=True)]).numpy()
-    valid = [
-        table[name].is_valid().to_numpy() for name in PARTS[part] if name in table.column_names
-    ]
-    found: Array = valid[0]
-    for one in valid[1:]:
-        found = found | one
+        own = np.array([bool(texts) for texts in prepared.posts.column("comments")], dtype=bool)
+        for row, hints in enumerate(() if prepared.hints is None else prepared.hints.given):
+            own[row] |= bool(hints)
+        return own
+    valid = [table[name].is_valid() for name in PARTS[part] if name in table.column_names]
+    found: Array = np.logical_or.reduce([one.to_numpy() for one in valid])
     return found

@@ -6,13 +6,9 @@ not know is zero. The other numbers are of any language. Counts and lengths are 
 
 import math
 import re
-from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from postsense.arrays import Array
 from postsense.data.lexicon import (
     LONGEST,
     count_links,
@@ -22,10 +18,9 @@ from postsense.data.lexicon import (
     without_links,
     words_in,
 )
-from postsense.encoders.embeddings import Embeddings
-from postsense.encoders.features import statistics
 from postsense.inputs.columns import Broken, Preparation
 from postsense.inputs.own_words import own_words
+from postsense.inputs.vectors import VectorColumn
 
 FEATURES = (
     *("negative", "neutral", "positive", "compound"),
@@ -52,19 +47,6 @@ _FROWN = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class VectorColumn:
-    """A vector of each of N posts. vectors: (N, D) float32; present: (N,) bool."""
-
-    vectors: Array
-    present: Array
-
-    def batch(self, posts: Array) -> Embeddings:
-        """The Embeddings of the posts at these positions. posts: (B,) int."""
-        vectors, present = self.vectors[posts], self.present[posts]
-        return Embeddings(torch.from_numpy(vectors), torch.from_numpy(present))
-
-
 def lexical_column(name: str, preparation: Preparation) -> tuple[VectorColumn, Broken]:
     """The features of each post's words, zeros where it has none."""
     texts = own_words(preparation.posts, preparation.config)
@@ -74,15 +56,8 @@ def lexical_column(name: str, preparation: Preparation) -> tuple[VectorColumn, B
             if text is not None:
                 vectors[row] = lexical_features(text)
         preparation.progress(name, min(start + _CHUNK, len(texts)), len(texts))
-    return VectorColumn(vectors, texts.is_valid().to_numpy()), {}
-
-
-def standard_statistics(column: VectorColumn, rows: Array) -> tuple[Tensor, Tensor]:
-    """Mean and shrunk deviation, each (D,), of those rows that have words; else 0 and 1."""
-    known = column.vectors[rows[column.present[rows]]]
-    if not len(known):
-        return torch.zeros(known.shape[1]), torch.ones(known.shape[1])
-    return statistics(torch.from_numpy(known))
+    given = texts.is_valid().to_numpy()
+    return VectorColumn(vectors, np.where(given, np.arange(len(texts)), -1)), {}
 
 
 def lexical_features(text: str) -> list[float]:

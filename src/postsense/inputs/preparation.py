@@ -61,6 +61,8 @@ class PreparedPosts:
 
     def only(self, config: Config) -> "PreparedPosts":
         """The posts with no more than these settings read. Raises: KeyError: more was asked for."""
+        if config.reads_comments:
+            raise KeyError("comments that are attended to")
         read = {name: self.columns.read[name] for name in config.inputs}
         commented = self.columns.commented if config.reads_own_comments else None
         return replace(self, columns=PostColumns(read, None, commented), hints=None)

@@ -6,21 +6,24 @@ from dataclasses import replace
 
 import numpy as np
 
-from postsense.config import Config
+from postsense.config import Config, EncoderSettings, RetrievalSettings
 from postsense.inputs.preparation import PreparedPosts
+from postsense.registry.inputs import INPUTS
 
 
 def with_readings(
     config: Config, members: Sequence[Config], prepare: Callable[[Config], PreparedPosts]
 ) -> PreparedPosts:
-    """Posts prepared as the settings say, and as those members need them that read otherwise.
+    """Posts prepared once for all members that read alike, and for each other reading of theirs.
 
-    A post that is bad for one of them is bad for all. prepare: reads the posts by some settings.
+    A post that is bad for one of them is bad for all. config: of the ensemble; without members,
+    posts are prepared as it says. prepare: reads the posts by some settings.
     """
-    base = prepare(config)
+    shared = shared_reading(config, members)
+    base = prepare(shared)
     readings: dict[str, PreparedPosts] = {}
     for member in members:
-        if not shares_reading(config, member) and reading_key(member) not in readings:
+        if not shares_reading(shared, member) and reading_key(member) not in readings:
             readings[reading_key(member)] = prepare(member)
     if not readings:
         return base
@@ -35,10 +38,37 @@ def with_readings(
     return replace(base, usable=usable, bad=ordered, hints=hints, readings=readings)
 
 
+def shared_reading(config: Config, members: Sequence[Config]) -> Config:
+    """The settings of an ensemble with every block that a member reads, and without a corpus.
+
+    Members that a corpus lends to, or whose encoders are others, read for themselves. Encoders that
+    no member has are not opened: of a model from elsewhere, nobody has compared them with those of
+    its training.
+    """
+    if not members:
+        return config
+    read = {name for member in members for name in member.inputs}
+    weights = {name: 1.0 for name, one in INPUTS.items() if not one.has_column and name in read}
+    blocks = config.blocks.model_copy(update=weights)
+    known = any(member.encoders == config.encoders for member in members)
+    encoders = config.encoders if known else EncoderSettings()
+    update = {"blocks": blocks, "encoders": encoders, "retrieval": RetrievalSettings()}
+    return config.model_copy(update=update)
+
+
 def read_as(prepared: PreparedPosts, config: Config) -> PreparedPosts:
-    """The posts as these settings read them. Raises: KeyError: they were not prepared for them."""
-    other = prepared.readings.get(reading_key(config))
-    return prepared.only(config) if other is None else other
+    """The posts as these settings read them. Raises: KeyError: they were not prepared for them.
+
+    Training finds the weight of the picture that a corpus is searched with, and names it in the
+    settings that it keeps: posts that were prepared to find it are meant by them too.
+    """
+    retrieval = config.retrieval.model_copy(update={"alpha": None})
+    before = config.model_copy(update={"retrieval": retrieval})
+    for asked in (config, before):
+        found = prepared.readings.get(reading_key(asked))
+        if found is not None:
+            return found
+    return prepared.only(config)
 
 
 def shares_reading(config: Config, member: Config) -> bool:

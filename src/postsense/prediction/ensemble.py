@@ -11,7 +11,6 @@ from postsense.inputs.preparation import PreparedPosts
 from postsense.inputs.readings import read_as
 from postsense.posts import LabelKind, Posts
 from postsense.prediction.classifier import (
-    AnyClassifier,
     Classifier,
     Predictions,
     average_predictions,
@@ -118,8 +117,3 @@ class Ensemble:
         )
         logits = np.log(np.clip(joined, _LEAST, None)).astype(np.float32)
         return Outputs(logits, attended, members=answers.transpose(1, 0, 2))
-
-
-def is_ensemble(classifier: AnyClassifier) -> bool:
-    """Whether it has members."""
-    return bool(classifier.member_configs)

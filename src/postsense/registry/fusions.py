@@ -71,7 +71,7 @@ class Fusion:
 _COMMON = ("hidden", "input_dropout")
 # vectors that stand beside what the last layer reads
 _OF_WORDS = ("lexical", "tfidf")
-_BLOCKS = (*_OF_WORDS, "comments", "comment_words")
+_BLOCKS = (*_OF_WORDS, "comments")
 FUSIONS = Registry(
     "fusion",
     [
@@ -189,7 +189,7 @@ FUSIONS = Registry(
             "postsense.fusion.concat:build",
             vectors=(),
             reads=(),
-            may_read=(*_OF_WORDS, "comment_words"),
+            may_read=_OF_WORDS,
             may_lack_layer=True,
             aligned=None,
             comments=None,

@@ -78,7 +78,7 @@ INPUTS = Registry(
             "postsense.inputs.lexical:lexical_column",
             holds="vector",
             width=28,
-            statistics="postsense.inputs.lexical:standard_statistics",
+            statistics="postsense.inputs.vectors:vector_statistics",
         ),
         Input(
             "tfidf",
@@ -95,16 +95,7 @@ INPUTS = Registry(
             "postsense.inputs.own_comments:vector_column",
             holds="vector",
             of="comments",
-            statistics="postsense.inputs.own_comments:vector_statistics",
-        ),
-        Input(
-            "comment_words",
-            "words and pairs of words of the post's own comments",
-            "postsense.inputs.own_comments:word_column",
-            holds="vector",
-            width=4096,
-            of="comments",
-            statistics="postsense.inputs.own_comments:word_statistics",
+            statistics="postsense.inputs.vectors:vector_statistics",
         ),
     ],
 )

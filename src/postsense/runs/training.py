@@ -132,7 +132,7 @@ def named_runs(config: Config) -> Runs:
     Raises: RunError, ModelError: as `load_run`. ConfigError: a run of an ensemble.
     """
     runs = {}
-    for name in config.ensemble.members if config.declared_method.combines else ():
+    for name in config.ensemble.all_members if config.declared_method.combines else ():
         if is_run(name):
             loaded = load_run(Path(name).expanduser())
             models = tuple(one for one in loaded if isinstance(one, Classifier))

@@ -41,19 +41,24 @@ def from_root(config: Config) -> Config:
             encoders[part] = chosen.model_copy(update={"name": str(folder.resolve())})
     corpus, start = config.retrieval.corpus, config.training.start_from
     retrieval = {} if corpus is None else {"corpus": corpus.expanduser().resolve()}
-    members = tuple(
-        str(Path(name).expanduser().resolve()) if is_run(name) else name
-        for name in config.ensemble.members
-    )
+    members = {
+        key: tuple(_rooted(name) for name in getattr(config.ensemble, key))
+        for key in ("members", "stand_ins")
+    }
     training = {} if start is None else {"start_from": start.expanduser().resolve()}
     return config.model_copy(
         update={
             "encoders": settled.model_copy(update=encoders),
             "retrieval": config.retrieval.model_copy(update=retrieval),
             "training": config.training.model_copy(update=training),
-            "ensemble": config.ensemble.model_copy(update={"members": members}),
+            "ensemble": config.ensemble.model_copy(update=members),
         }
     )
+
+
+def _rooted(member: str) -> str:
+    """The name of a member, from the root if it is the folder of a run."""
+    return str(Path(member).expanduser().resolve()) if is_run(member) else member
 
 
 def _comes_along(name: str, part: Part) -> bool:

@@ -186,7 +186,7 @@ def _refuse_no_comments(train: PostDataset, config: Config) -> None:
         f"posts with comments in '{column}'",
         "none",
         "Name their column with data.columns.comments, or leave out comments.own and"
-        " blocks.comments and comment_words.",
+        " blocks.comments.",
     )
 
 

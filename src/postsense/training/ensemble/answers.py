@@ -19,17 +19,8 @@ from postsense.inputs.readings import read_as
 from postsense.parallel.processes import is_main
 from postsense.prediction.classifier import Classifier
 from postsense.prediction.inference import softmax
-from postsense.training.comment_dropout import with_fresh_twins
-from postsense.training.labeled import TrainingData, new_model
-from postsense.training.methods.on_vectors import (
-    folds_in,
-    learner_of,
-    least_loss,
-    mean_loss,
-    penalty_of,
-    with_points,
-)
-from postsense.training.vectors import lesson_of
+from postsense.training.labeled import TrainingData
+from postsense.training.methods.on_vectors import fit_head
 
 TrainOn = Callable[[Splits, PreparedPosts, Config, Path], Classifier]
 _HELD_OUT = 0.1  # of what is learned from, to select epochs by where there are no val rows
@@ -57,25 +48,28 @@ class Task:
     labels: Array
     fold: Array
 
+    @property
+    def val(self) -> Array:
+        """Positions of the posts of val."""
+        return np.intersect1d(self.splits.val, self.prepared.usable)
+
+    @property
+    def prior(self) -> Array:
+        """(K,) shares of the classes in train."""
+        return np.bincount(self.labels, minlength=len(self.splits.classes)) / len(self.labels)
+
 
 def teach_on_vectors(task: Task, config: Config) -> Answered:
     """A member whose method fits a head in one go; its penalty has the least loss on folds."""
-    learner, classes = learner_of(config), task.splits.classes
-    prepared = read_as(task.prepared, config)
-    train = prepared.dataset(task.rows, classes)
-    asked = with_points(config, learner, len(train))
-    data = TrainingData(train, prepared.dataset(task.rows[:0], classes), classes)
-    model = new_model(data, asked)
-    posts = with_fresh_twins(train, config.comments.absence)
-    lesson = lesson_of(model, posts, len(classes))
-    given = penalty_of(config)
-    tried = learner.penalties if given is None else (given,)
-    answers = learner.answers(lesson, folds_in(posts.rows, task.rows, task.fold), tried)
-    losses = {each: mean_loss(answers[each], lesson) for each in tried}
-    penalty = least_loss(losses)
-    learner.teach(model, lesson, penalty)
-    classifier = Classifier(asked, classes, model.eval(), task.splits.posts.label_kind)
-    return Answered((classifier,), answers[penalty][: len(task.rows)], {"penalty": penalty})
+    classes, prepared = task.splits.classes, read_as(task.prepared, config)
+    train, nothing = (prepared.dataset(rows, classes) for rows in (task.rows, task.rows[:0]))
+    trained = fit_head(TrainingData(train, nothing, classes), config, task.fold)
+    assert trained.config is not None and trained.unseen is not None
+    probs = np.full((len(task.rows), len(classes)), np.nan)
+    probs[np.isin(task.rows, trained.unseen.rows)] = trained.unseen.probs
+    kind = task.splits.posts.label_kind
+    classifier = Classifier(trained.config, classes, trained.model, kind)
+    return Answered((classifier,), probs, {"penalty": trained.report["penalty"]})
 
 
 def teach_in_steps(task: Task, config: Config, folder: Path, train_on: TrainOn) -> Answered:

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize_scalar
-from sklearn.metrics import accuracy_score, f1_score
 
 from postsense.arrays import Array
 from postsense.prediction.ensemble import Pool
@@ -195,15 +194,3 @@ def _temperature(probs: Array, labels: Array) -> float:
 
     how: Any = {"bounds": (-np.log(4), np.log(4)), "method": "bounded"}
     return float(np.exp(minimize_scalar(loss, **how).x))
-
-
-def headline(probs: Array, labels: Array) -> dict[str, float]:
-    """Accuracy and F1 of probabilities (N, K); {} of none."""
-    if not len(labels):
-        return {}
-    predicted = probs.argmax(axis=1)
-    scores = {
-        f"{average}_f1": float(f1_score(labels, predicted, average=average, zero_division=0))
-        for average in ("macro", "weighted")
-    }
-    return {"accuracy": float(accuracy_score(labels, predicted)), **scores}

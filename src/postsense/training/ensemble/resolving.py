@@ -13,7 +13,6 @@ from postsense.data.splitting import Splits
 from postsense.errors import ConfigError, RunError
 from postsense.prediction.classifier import Classifier
 from postsense.registry.efforts import EFFORTS
-from postsense.registry.inputs import INPUTS
 from postsense.training.ensemble.costs import affordable
 
 logger = logging.getLogger(__name__)
@@ -22,7 +21,6 @@ NO_RUNS: Runs = MappingProxyType({})
 LARGE_TABLES = "concat"  # the member where no other fits: it reads posts batch by batch
 FEW_LABELS = 100  # of a class, on average, below which few members with firm penalties do best
 _WITH_COMMENTS = 0.05  # share of posts from which a post's own comments are read
-_COMMENT_BLOCKS = {"comments": 1.0}
 
 
 def resolve_ensemble(config: Config, splits: Splits, runs: Runs = NO_RUNS) -> Config:
@@ -36,31 +34,14 @@ def resolve_ensemble(config: Config, splits: Splits, runs: Runs = NO_RUNS) -> Co
     """
     if not config.declared_method.combines:
         return config
-    config = _with_modalities(config, splits)
-    config = _with_comments(config, splits)
-    names = config.ensemble.members or _members(config, splits)
     for name, classifiers in runs.items():
         _refuse_other_classes(name, classifiers[0], splits)
-    named = config.model_copy(
-        update={"ensemble": config.ensemble.model_copy(update={"members": tuple(names)})}
-    )
-    members = member_configs(named, configs_of(runs))
-    if config.ensemble.members:
-        for name, member in members.items():
-            _refuse_unread(name, config, member)
-    read = [name for name, member in members.items() if _is_there(config, member)]
+    config = _with_comments(_with_modalities(config, splits), splits)
     if not config.ensemble.members:
-        read = _affordable(config, {name: members[name] for name in read}, len(splits.train))
-        members.setdefault(LARGE_TABLES, member_config(config, LARGE_TABLES))
-    ensemble = config.ensemble.model_copy(update={"members": tuple(read)})
-    blocks = {
-        block: 1.0
-        for block, one in INPUTS.items()
-        if not one.has_column
-        and any(block in members[name].inputs for name in read if name not in runs)
-    }
-    read_blocks = config.blocks.model_copy(update=blocks)
-    return config.model_copy(update={"ensemble": ensemble, "blocks": read_blocks})
+        return _with_members(config, splits)
+    for name, member in member_configs(config, configs_of(runs)).items():
+        _refuse_unread(name, config, member)
+    return config
 
 
 def configs_of(runs: Runs) -> dict[str, Config]:
@@ -78,13 +59,19 @@ def _refuse_other_classes(name: str, classifier: Classifier, splits: Splits) -> 
         )
 
 
+def _reads_both(config: Config) -> bool:
+    """Whether words and pictures are read."""
+    return {"text", "image"} <= set(config.fusion.declared.reads)
+
+
 def _with_modalities(config: Config, splits: Splits) -> Config:
     """The settings with the fusion that reads the words and pictures that there are."""
-    lacking = {"concat": {"text": "image_only", "image": "text_only"}}.get(config.fusion.name, {})
-    for name, other in lacking.items():
-        column = name if name == "text" else config.encoders.image.declared.column
-        values = splits.posts.table[column].is_valid().to_numpy(zero_copy_only=False)
-        if not values[splits.train].any():
+    if not _reads_both(config):
+        return config
+    columns = {"image_only": "text", "text_only": config.encoders.image.declared.column}
+    for other, lacking in columns.items():
+        there = splits.posts.table[lacking].is_valid().to_numpy(zero_copy_only=False)
+        if not there[splits.train].any():
             fusion = config.fusion.model_copy(update={"name": other})
             return config.model_copy(update={"fusion": fusion})
     return config
@@ -92,25 +79,36 @@ def _with_modalities(config: Config, splits: Splits) -> Config:
 
 def _with_comments(config: Config, splits: Splits) -> Config:
     """The settings with own comments read, where enough posts have some."""
-    able = [name for name in _COMMENT_BLOCKS if name in config.fusion.declared.may_read]
     comments = splits.posts.column("comments")
     commented = np.mean([bool(comments[row]) for row in splits.train])
+    able = "comments" in config.fusion.declared.may_read
     if not able or commented < _WITH_COMMENTS or config.reads_comment_blocks:
         return config
-    blocks = config.blocks.model_copy(update={name: _COMMENT_BLOCKS[name] for name in able})
+    blocks = config.blocks.model_copy(update={"comments": 1.0})
     return config.model_copy(update={"blocks": blocks})
 
 
-def _members(config: Config, splits: Splits) -> tuple[str, ...]:
+def _with_members(config: Config, splits: Splits) -> Config:
+    """The settings with the members of the effort that read what there is, and are affordable."""
     effort = EFFORTS[config.ensemble.effort]
     labels = [splits.posts.column("label")[row] for row in splits.train]
-    lent = ("concat-comments",) if config.retrieval.corpus is not None else ()
-    if len(labels) < FEW_LABELS * len(Counter(labels)):
-        return (*effort.few, *lent)
-    return (*effort.members, *(effort.alone if config.fusion.name == "concat" else ()), *lent)
+    few = len(labels) < FEW_LABELS * len(Counter(labels))
+    members = effort.few if few else effort.members
+    stand_ins = config.ensemble.stand_ins
+    if not stand_ins:
+        lent = ("concat-comments",) if config.retrieval.corpus is not None else ()
+        stand_ins = (*(effort.stand_ins if _reads_both(config) and not few else ()), *lent)
+    known = {name: member_config(config, name) for name in (*members, *stand_ins)}
+    read = {name: member for name, member in known.items() if _is_there(config, member)}
+    kept = _affordable(config, read, len(labels))
+    chosen = {
+        "members": tuple(name for name in members if name in kept) or (LARGE_TABLES,),
+        "stand_ins": tuple(name for name in stand_ins if name in kept),
+    }
+    return config.model_copy(update={"ensemble": config.ensemble.model_copy(update=chosen)})
 
 
-def _affordable(config: Config, members: dict[str, Config], posts: int) -> list[str]:
+def _affordable(config: Config, members: dict[str, Config], posts: int) -> tuple[str, ...]:
     """The members that there is time for; the others are named in a warning."""
     kept = affordable(config, members, posts)
     left_out = [name for name in members if name not in kept]
@@ -120,7 +118,7 @@ def _affordable(config: Config, members: dict[str, Config], posts: int) -> list[
             " ensemble.members to have them all the same",
             *(config.ensemble.effort, ", ".join(left_out), posts),
         )
-    return list(kept) or [LARGE_TABLES]
+    return kept
 
 
 def _is_there(config: Config, member: Config) -> bool:

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from postsense.arrays import Array
 from postsense.parallel.processes import available_cores
 from postsense.training.floor.counted import count_words, merged
-from postsense.training.learners.learner import Fold, Lesson
+from postsense.training.learners.learner import Fold, Lesson, folds_in
 from postsense.training.learners.regression import fit_lines, paths_of_lines
 from postsense.training.methods.on_vectors import mean_loss
 
@@ -90,7 +90,7 @@ def _majority(questions: Questions) -> SimpleAnswer:
 
 def _regress(questions: Questions, vectors: Array) -> SimpleAnswer:
     """From the firmest penalty on, as long as the loss on folds gets smaller."""
-    posts, folds = len(questions.labels), _folds(questions)
+    posts, folds = len(questions.labels), folds_in(questions.fold)
     lesson = _lesson(vectors[:posts], questions)
     weights = np.ones((posts, 1 + len(folds)))  # the first learns from all
     for number, fold in enumerate(folds, start=1):
@@ -122,20 +122,12 @@ def _regress_on_words(questions: Questions) -> SimpleAnswer:
         return _probs(fit_lines(lesson, [penalty])[penalty].logits(vectors[fold.answered]))
 
     whole = Fold(np.arange(posts), np.arange(posts, len(questions.texts)))
-    folds = [whole, *_folds(questions)]
+    folds = [whole, *folds_in(questions.fold)]
     others, *parts = _each(answers, folds)
     found = _unknown(questions)
     for fold, probs in zip(folds[1:], parts, strict=True):
         found[fold.answered] = probs
     return SimpleAnswer(found, others, WORDS_PENALTY / posts)
-
-
-def _folds(questions: Questions) -> list[Fold]:
-    """The folds that are answered; none where all posts are in one."""
-    fold = questions.fold
-    numbers = np.unique(fold)
-    each = [Fold(np.flatnonzero(fold != one), np.flatnonzero(fold == one)) for one in numbers]
-    return each if len(each) > 1 else []
 
 
 def _lesson(vectors: Array, questions: Questions, rows: Array | slice = slice(None)) -> Lesson:

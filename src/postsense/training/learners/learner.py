@@ -48,6 +48,13 @@ class Fold:
     answered: Array
 
 
+def folds_in(fold: Array) -> list[Fold]:
+    """The folds of a lesson, by the number (N,) of that of each vector; none if all are in one."""
+    numbers = np.unique(fold)
+    each = [Fold(np.flatnonzero(fold != one), np.flatnonzero(fold == one)) for one in numbers]
+    return each if len(each) > 1 else []
+
+
 class Learner(Protocol):
     """A way to fit a head; the penalty on its weights is the only thing to choose."""
 

@@ -1,6 +1,7 @@
 """Method `ensemble`: members answer posts they have not seen; these weigh and shift the mean."""
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,11 @@ from postsense.config.members import member_configs
 from postsense.data.seen import Seen
 from postsense.data.splitting import Splits
 from postsense.errors import RunError
+from postsense.evaluation.metrics import headline_metrics
 from postsense.inputs.preparation import PreparedPosts
-from postsense.prediction.ensemble import Ensemble, Member
+from postsense.prediction.ensemble import Ensemble, Member, Pool
 from postsense.prediction.inference import softmax
 from postsense.progress import Progress
-from postsense.registry.efforts import EFFORTS
 from postsense.training.ensemble.answers import (
     Answered,
     Task,
@@ -26,7 +27,7 @@ from postsense.training.ensemble.answers import (
     teach_in_steps,
     teach_on_vectors,
 )
-from postsense.training.ensemble.pooling import choose_pool, choose_weights, headline
+from postsense.training.ensemble.pooling import Chosen, choose_pool, choose_weights
 from postsense.training.ensemble.resolving import Runs, configs_of
 from postsense.training.fitted import Fitted
 from postsense.training.folds import folds_of
@@ -64,7 +65,16 @@ def train_ensemble(
             else:
                 answered[name] = _teach(task, member, folder / name, train_on)
             progress("members", number + 1, len(configs))
-    return _weigh(task, config, answered, runs)
+    known = _known(task, answered)
+    if runs:
+        _refuse_few(config, known)
+    ways, pooling = _ways(config, answered), config.ensemble.pooling
+    chosen = choose_weights(known.probs, known.labels, known.fold, ways, pooling, task.prior)
+    shift = config.ensemble.prior_shift
+    pool = choose_pool(known.probs, known.labels, chosen.weights, task.prior, shift)
+    unseen = Unseen(known.rows, pool.join(known.probs))
+    report = _report(answered, known, chosen, pool, unseen)
+    return Fitted(_ensemble(task, config, answered, pool), report, unseen=unseen)
 
 
 def _teach(task: Task, config: Config, folder: Path, train_on: TrainOn) -> Answered:
@@ -85,97 +95,110 @@ def _labels(splits: Splits, prepared: PreparedPosts, rows: Array) -> Array:
     return labels
 
 
-def _weigh(task: Task, config: Config, answered: dict[str, Answered], runs: Runs) -> Fitted:
-    """The ensemble, of members that have a weight, and what is reported."""
-    splits, prepared = task.splits, task.prepared
-    members = [Member(name, one.classifiers) for name, one in answered.items()]
+@dataclass(frozen=True)
+class _Known:
+    """What every member has answered unseen: posts of train, and of val, which are a fold more.
+
+    rows: (N,) positions of the posts; probs: (M, N, K) of the members; labels, fold: (N,). of: how
+    many posts there are with those that a member has learned from.
+    """
+
+    rows: Array
+    probs: Array
+    labels: Array
+    fold: Array
+    of: int
+
+
+def _known(task: Task, answered: Mapping[str, Answered]) -> _Known:
     probs = np.stack([one.probs for one in answered.values()])  # (M, P, K)
-    labels, fold = task.labels, task.fold
-    val = np.intersect1d(splits.val, prepared.usable)
+    rows, labels, fold = task.rows, task.labels, task.fold
+    val = task.val
     if len(val):
-        said = [softmax(member.outputs(prepared, val).logits) for member in members]
+        members = [Member(name, one.classifiers) for name, one in answered.items()]
+        said = [softmax(member.outputs(task.prepared, val).logits) for member in members]
         probs = np.concatenate([probs, np.stack(said)], axis=1)
-        labels = np.concatenate([labels, _labels(splits, prepared, val)])
+        rows = np.concatenate([rows, val])
+        labels = np.concatenate([labels, _labels(task.splits, task.prepared, val)])
         fold = np.concatenate([fold, np.full(len(val), -1)])
     asked = np.isfinite(probs).all(axis=(0, 2))
-    if runs:
-        _refuse_few(config, asked, labels)
-    prior = np.bincount(task.labels, minlength=len(splits.classes)) / len(task.labels)
-    known = (probs[:, asked], labels[asked])
-    ways, pooling = _subsets(config, members), config.ensemble.pooling
-    chosen = choose_weights(*known, fold[asked], ways, pooling, prior)
-    pool = choose_pool(*known, chosen.weights, prior, config.ensemble.prior_shift)
-    unseen = Unseen(np.concatenate([task.rows, val])[asked], pool.join(known[0]))
-    report = {
-        "members": [
-            {
-                "name": member.name,
-                "weight": float(weight),
-                **answered[member.name].report,
-                "folds": headline(one[asked], labels[asked]),
-            }
-            for member, weight, one in zip(members, chosen.weights, probs, strict=True)
-        ],
+    return _Known(rows[asked], probs[:, asked], labels[asked], fold[asked], len(rows))
+
+
+def _report(
+    answered: Mapping[str, Answered], known: _Known, chosen: Chosen, pool: Pool, unseen: Unseen
+) -> dict[str, Any]:
+    """What metrics.json says of members, weights and folds; there are no epochs."""
+    members = [
+        {
+            "name": name,
+            "weight": float(weight),
+            **one.report,
+            "folds": headline_metrics(probs, known.labels),
+        }
+        for (name, one), weight, probs in zip(
+            answered.items(), chosen.weights, known.probs, strict=True
+        )
+    ]
+    joined = {name: getattr(pool, name) for name in ("prior_shift", "temperature", "trust")}
+    return {
+        **{"epochs": 0, "best_epoch": 0, "history": []},
+        "members": members,
         "weights_by": chosen.how,
         "fold_losses": chosen.losses,
         "fold_accuracies": chosen.accuracies,
-        "pool": {
-            "prior_shift": pool.prior_shift,
-            "temperature": pool.temperature,
-            "trust": pool.trust,
-        },
-        "folds": {"posts": int(asked.sum()), **headline(unseen.probs, labels[asked])},
+        "pool": joined,
+        "folds": {"posts": len(known.rows), **headline_metrics(unseen.probs, known.labels)},
     }
-    kept = [number for number, weight in enumerate(chosen.weights) if weight > 0]
-    pool = replace(pool, weights=tuple(pool.weights[number] for number in kept))
+
+
+def _ensemble(task: Task, config: Config, answered: Mapping[str, Answered], pool: Pool) -> Ensemble:
+    """The members that have a weight."""
+    kept = {name: weight for name, weight in zip(answered, pool.weights, strict=True) if weight > 0}
+    members = tuple(Member(name, answered[name].classifiers) for name in kept)
+    splits, keys = task.splits, task.prepared.content_keys
     seen = Seen.of(
-        trained=prepared.content_keys[task.rows],
-        selected=prepared.content_keys[val],
-        grouped=prepared.content_keys[:0],
-        tested=prepared.content_keys[splits.test],
+        trained=keys[task.rows],
+        selected=keys[task.val],
+        grouped=keys[:0],
+        tested=keys[splits.test],
     )
-    kind, left = splits.posts.label_kind, tuple(members[number] for number in kept)
-    ensemble = Ensemble(config, splits.classes, left, pool, kind, seen)
-    return Fitted(ensemble, {**_no_phase(), **report}, unseen=unseen)
+    left = replace(pool, weights=tuple(kept.values()))
+    return Ensemble(config, splits.classes, members, left, splits.posts.label_kind, seen)
 
 
-def _refuse_few(config: Config, asked: Array, labels: Array) -> None:
+def _refuse_few(config: Config, known: _Known) -> None:
     """Refuse to weigh members by hardly any posts, since runs among them have seen the others."""
-    if asked.sum() >= LEAST_POSTS or asked.all():
+    if len(known.rows) >= LEAST_POSTS or len(known.rows) == known.of:
         return
     raise RunError(
         f"ensemble.members, {list(config.ensemble.members)}",
         f"at least {LEAST_POSTS} labelled posts of train and val that no member was trained on",
-        f"{int(asked.sum())} of {len(labels)}",
+        f"{len(known.rows)} of {known.of}",
         "Add val rows, or name the presets of the runs: they are trained on folds.",
     )
 
 
-def _subsets(config: Config, members: list[Member]) -> dict[str, Array]:
-    """The members that may weigh the same: all but stand-ins, then those of one modality each."""
-    alone = {name for effort in EFFORTS.values() for name in effort.alone}
-    modalities = [{"text", "image"} & set(_modalities(member.config)) for member in members]
-    names = [member.name for member in members]
-    by_default = config.ensemble.members
-    everything = np.array([name not in alone for name in names])
-    if not everything.any() or not set(names) & alone or not by_default:
-        everything = np.ones(len(names), dtype=bool)
-    borrows = np.array([member.config.borrows_comments for member in members])
-    subsets = {"equal": everything & ~borrows if (everything & ~borrows).any() else everything}
-    if (everything & borrows).any():
-        subsets["borrowed comments too"] = everything
-    for name, modality in (("words alone", "text"), ("pictures alone", "image")):
-        mask = np.array([found == {modality} for found in modalities])
+def _ways(config: Config, answered: Mapping[str, Answered]) -> dict[str, Array]:
+    """The members (M,) bool that may weigh the same: the default, then with or without some.
+
+    Of stand-ins, one that a corpus lends to joins the default, others take its place together with
+    those that read the same modality alone.
+    """
+    configs = [one.classifiers[0].config for one in answered.values()]
+    named = np.array([name in config.ensemble.members for name in answered])
+    borrows = np.array([one.borrows_comments for one in configs])
+    ways = {"equal": named}
+    if (borrows & ~named).any():
+        ways["borrowed comments too"] = named | borrows
+    modalities = [_modalities(one) for one in configs]
+    for name, modality in (("words alone", ["text"]), ("pictures alone", ["image"])):
+        mask = np.array([found == modality for found in modalities])
         if mask.any() and not mask.all():
-            subsets[name] = mask
-    return subsets
+            ways[name] = mask
+    return ways
 
 
 def _modalities(config: Config) -> list[str]:
     """Of words and picture, what the settings read, be it as blocks."""
     return [*(["text"] if config.reads_words else []), *(["image"] if config.reads_picture else [])]
-
-
-def _no_phase() -> dict[str, Any]:
-    """What a report says of epochs where there are none."""
-    return {"epochs": 0, "best_epoch": 0, "history": []}
